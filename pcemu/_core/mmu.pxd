@@ -1,0 +1,47 @@
+"""Slow paths of the memory system: TLB fills, page walks, faults, devices, stores into code (mmu.pyx)."""
+from pcemu._core.state cimport *
+
+cdef u32 cf_slow(u32 kind, u64 res, u64 src) noexcept nogil
+cdef u32 of_slow(u32 kind, u64 res, u64 src) noexcept nogil
+cdef u32 arith_flags(u32 kind, u64 res, u64 src) noexcept nogil
+
+cdef bint ea_general(Cpu* c, Op* op, int size, int access) noexcept nogil
+    # the op's memory operand: offset arithmetic at the op's address size, segment type and limit checks, alignment check;
+    # the linear address goes to c.ea. False: a fault is pending.
+cdef bint seg_lin(Cpu* c, int seg, u64 off, int size, int access) noexcept nogil
+    # linear address of seg:off into c.ea after the checks of the current mode (long mode: canonical only).
+    # #SS(0) for seg == SS, else #GP(0).
+cdef u8* ld_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil
+cdef bint st_slow(Cpu* c, Op* op, u64 va, u64 v, int size) noexcept nogil
+cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcept nogil
+cdef u8* rw_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil
+cdef bint rw_commit(Cpu* c, Op* op) noexcept nogil
+cdef void copy_small(u8* dst, const u8* src, int size) noexcept nogil
+
+cdef bint probe_write(Cpu* c, Op* op, u64 va, int size) noexcept nogil
+    # would a write of size bytes (up to two pages) at va go through? False: the fault (or re-run request) is pending.
+cdef bint probe_read(Cpu* c, Op* op, u64 va, int size) noexcept nogil
+
+# System accesses: at supervisor privilege whatever the CPL (descriptor tables, TSS, IDT, interrupt stacks). False: fault pending.
+# These may be called outside an op (interrupt delivery): op may be NULL.
+cdef bint sys_ld(Cpu* c, u64 va, int size, u64* out) noexcept nogil
+cdef bint sys_st(Cpu* c, u64 va, int size, u64 v) noexcept nogil
+cdef bint sys_probe_write(Cpu* c, u64 va, int size) noexcept nogil
+# ... the same at an explicit privilege level (the new stack's of an interrupt or far call): cpl 3 = user
+cdef bint ld_at_cpl(Cpu* c, u64 va, int size, u32 cpl, u64* out) noexcept nogil
+cdef bint st_at_cpl(Cpu* c, u64 va, int size, u32 cpl, u64 v) noexcept nogil
+cdef bint probe_write_at_cpl(Cpu* c, u64 va, int size, u32 cpl) noexcept nogil
+
+# State changes that others must hear of
+cdef void update_mode(Cpu* c) noexcept nogil     # after CPL, CS, SS, DS, ES, CR0, CR4, EFER, XCR0, EFLAGS.TF/VM/AC changed
+cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil
+cdef void invlpg(Cpu* c, u64 va) noexcept nogil
+cdef bint load_pdptes(Cpu* c, u64 cr3) noexcept nogil   # PAE: false = #GP(0) pending (reserved bits)
+cdef bint translate(Cpu* c, u64 va, u64* pa) noexcept nogil   # debug: no A/D update, no fault
+
+# Ports and devices (these take the GIL). False: EXIT_SINGLE or EXIT_CALLBACK is pending.
+cdef bint port_in(Cpu* c, u32 port, int size, u64* out) noexcept nogil
+cdef bint port_out(Cpu* c, u32 port, int size, u64 v) noexcept nogil
+cdef u64 read_tsc(Cpu* c) noexcept nogil         # exact at the running instruction
+cdef u64 icount_now(Cpu* c) noexcept nogil       # instructions retired before the running one (which ends its block)
+cdef u64 next_random(Cpu* c) noexcept nogil

@@ -1,0 +1,460 @@
+"""The core's data: one CPU, one decoded instruction, one translated block.
+
+Everything below the run loop is ``noexcept nogil`` and works on these structs. Their layout is a contract between the
+handlers, the decoder, the memory path and (on x86-64 hosts) the emitter.
+"""
+from libc.stdint cimport (int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t)
+
+ctypedef uint8_t u8
+ctypedef uint16_t u16
+ctypedef uint32_t u32
+ctypedef uint64_t u64
+ctypedef int8_t s8
+ctypedef int16_t s16
+ctypedef int32_t s32
+ctypedef int64_t s64
+
+cdef extern from "core.h" nogil:
+    bint LIKELY(bint) noexcept
+    bint UNLIKELY(bint) noexcept
+    u64 mulhi_u64 "pcemu_mulhi_u64"(u64, u64) noexcept
+    s64 mulhi_s64 "pcemu_mulhi_s64"(s64, s64) noexcept
+    u64 div128 "pcemu_div128"(u64 hi, u64 lo, u64 d, u64* rem) noexcept
+    int clz64 "pcemu_clz64"(u64) noexcept
+    int ctz64 "pcemu_ctz64"(u64) noexcept
+    int popcount64 "pcemu_popcount64"(u64) noexcept
+    u64 bswap64 "pcemu_bswap64"(u64) noexcept
+    u32 bswap32 "pcemu_bswap32"(u32) noexcept
+    u16 bswap16 "pcemu_bswap16"(u16) noexcept
+    int parity8 "pcemu_parity8"(u64) noexcept
+    void store_release_u32 "pcemu_store_release_u32"(u32*, u32) noexcept
+    u32 load_acquire_u32 "pcemu_load_acquire_u32"(u32*) noexcept
+
+# ---------------------------------------------------------------------------------------------- registers
+cdef enum:
+    RAX = 0
+    RCX = 1
+    RDX = 2
+    RBX = 3
+    RSP = 4
+    RBP = 5
+    RSI = 6
+    RDI = 7
+    R_ZERO = 16         # always 0: 'no base' and 'no index'
+    R_PC = 17           # rip/eip of the first instruction of the running block: the base of pc-relative operands
+    N_REGS = 18
+
+cdef enum:              # segment slots, in the machine's encoding
+    ES = 0
+    CS = 1
+    SS = 2
+    DS = 3
+    FS = 4
+    GS = 5
+    SEG_FLAT = 6        # base 0, no limit: what ES/CS/SS/DS are in 64-bit mode
+    LDTR = 7
+    TR = 8
+    N_SEGS = 9
+
+cdef enum:              # EFLAGS (SDM vol. 1, 3.4.3)
+    F_CF = 1 << 0
+    F_PF = 1 << 2
+    F_AF = 1 << 4
+    F_ZF = 1 << 6
+    F_SF = 1 << 7
+    F_TF = 1 << 8
+    F_IF = 1 << 9
+    F_DF = 1 << 10
+    F_OF = 1 << 11
+    F_IOPL = 3 << 12
+    F_NT = 1 << 14
+    F_RF = 1 << 16
+    F_VM = 1 << 17
+    F_AC = 1 << 18
+    F_VIF = 1 << 19
+    F_VIP = 1 << 20
+    F_ID = 1 << 21
+    F_ARITH = 0x8D5     # OF SF ZF AF PF CF
+
+cdef enum:              # control register bits (SDM vol. 3, 2.5)
+    CR0_PE = 1 << 0
+    CR0_MP = 1 << 1
+    CR0_EM = 1 << 2
+    CR0_TS = 1 << 3
+    CR0_ET = 1 << 4
+    CR0_NE = 1 << 5
+    CR0_WP = 1 << 16
+    CR0_AM = 1 << 18
+    CR0_NW = 1 << 29
+    CR0_CD = 1 << 30
+    CR4_VME = 1 << 0
+    CR4_PVI = 1 << 1
+    CR4_TSD = 1 << 2
+    CR4_DE = 1 << 3
+    CR4_PSE = 1 << 4
+    CR4_PAE = 1 << 5
+    CR4_MCE = 1 << 6
+    CR4_PGE = 1 << 7
+    CR4_PCE = 1 << 8
+    CR4_OSFXSR = 1 << 9
+    CR4_OSXMMEXCPT = 1 << 10
+    CR4_UMIP = 1 << 11
+    CR4_FSGSBASE = 1 << 16
+    CR4_PCIDE = 1 << 17
+    CR4_OSXSAVE = 1 << 18
+    CR4_SMEP = 1 << 20
+    CR4_SMAP = 1 << 21
+    EFER_SCE = 1 << 0
+    EFER_LME = 1 << 8
+    EFER_LMA = 1 << 10
+    EFER_NXE = 1 << 11
+cdef u32 CR0_PG = 0x80000000
+
+cdef enum:              # exception vectors (SDM vol. 3, 6.3.1)
+    EXC_DE = 0
+    EXC_DB = 1
+    EXC_NMI = 2
+    EXC_BP = 3
+    EXC_OF = 4
+    EXC_BR = 5
+    EXC_UD = 6
+    EXC_NM = 7
+    EXC_DF = 8
+    EXC_TS = 10
+    EXC_NP = 11
+    EXC_SS = 12
+    EXC_GP = 13
+    EXC_PF = 14
+    EXC_MF = 16
+    EXC_AC = 17
+    EXC_MC = 18
+    EXC_XM = 19
+
+# ------------------------------------------------------------------------------------------------- flags
+# One lazy form: {kind, result, source}. `cc_res` is the result sign-extended from the operation's size to 64 bits, so
+# ZF, SF and PF need no size. `cc_src` is the second operand. kind = class + log2(size in bytes) where the size matters.
+cdef enum:
+    K_ADD = 0           # +0..3: res = a + src
+    K_SUB = 4           # res = a - src (SUB, CMP, NEG, SCAS, CMPS)
+    K_ADC = 8           # res = a + src + 1: the carry in was set (else K_ADD)
+    K_SBB = 12          # res = a - src - 1: the borrow in was set (else K_SUB)
+    K_INC = 16          # CF is kept in src
+    K_DEC = 20
+    K_LOGIC = 24        # CF = OF = AF = 0
+    K_RES = 28          # ZF SF PF from res; CF, AF, OF are given in src at their EFLAGS places
+    K_EFL = 29          # all six are given in src
+
+# ------------------------------------------------------------------------------------------------- op
+cdef struct Cpu
+cdef struct Op
+cdef struct Block
+cdef struct Mach
+
+ctypedef Op* (*OpFn)(Cpu* c, Op* op) noexcept nogil
+
+cdef struct Op:         # 48 bytes (checked at import)
+    OpFn fn             # handler; returns the next op, or NULL to leave the run loop
+    u64 imm             # immediate; sign-extended where the manual says so. Branches: offset of the target from the block's pc
+    s32 disp            # displacement; for rip-relative operands already relative to the block's pc
+    u16 kind            # row of the instruction table
+    u16 pcoff           # offset of this instruction from the block's pc
+    u8 reg              # register operands. 8-bit registers: byte offset into Cpu.r (AH = 1), others: register number
+    u8 rm
+    u8 base             # address: r[base] + (r[index] << scale) + disp + seg[seg].base
+    u8 index
+    u8 vvvv
+    u8 is4
+    u8 seg
+    u8 scale            # bits 0-1: scale; 2-3: log2 of the address size in bytes (1, 2, 3)
+    u8 am               # address mode: AM_FLAT64, AM_FLAT32, AM_GENERAL
+    u8 osz              # bits 0-1: log2 of the operand size in bytes; 2-3: vector length; OSZ_REP, OSZ_REPNE, OSZ_LOCK
+    u8 fneed            # flags read / written / undefined after, as FB_* bits
+    u8 fdef
+    u8 fundef
+    u8 length           # of the instruction in bytes
+    u16 props           # OP_* bits
+    u64 jit             # the emitter's scratch
+
+cdef enum:
+    AM_FLAT64 = 0       # 64-bit sum plus segment base; nothing to check but canonicality (the TLB never matches such)
+    AM_FLAT32 = 1       # sum truncated to 32 bits, plus segment base; no limit to check
+    AM_GENERAL = 2      # everything else: ea_general()
+    OSZ_REP = 1 << 4    # F3
+    OSZ_REPNE = 1 << 5  # F2
+    OSZ_LOCK = 1 << 6
+    OP_MAYFAULT = 1
+    OP_END = 2          # ends its block
+    OP_TIME = 4         # reads the clock or touches a port
+    OP_SERIAL = 8       # serialises / changes the mode
+    OP_PRIV = 16        # CPL 0 only
+
+cdef struct Block:
+    u64 addr            # offset of its first byte in host RAM space (Mach.ram): the physical key
+    u32 mode
+    u32 n               # instructions; N_DEAD once invalidated, so that no budget ever admits it
+    u32 nbytes
+    u32 cross           # the (only) instruction crosses into another page
+    u64 addr2           # ... whose offset is this
+    Op* ops             # n ops and a final one that leaves (falls through to the next pc)
+    Block* chain0       # successors inside the page: not taken / fall through, taken
+    Block* chain1
+    Block* hnext        # hash chain
+    Block* pnext        # next block on the same page
+    u32 count           # executions (for the emitter)
+    u32 flags
+    void* code          # compiled code, later
+
+cdef enum:
+    N_DEAD = 0x7fffffff
+
+# ------------------------------------------------------------------------------------------------- tlb
+cdef enum:
+    TLB_BITS = 12
+    TLB_SIZE = 1 << 12
+    TLB_MASK = (1 << 12) - 1
+    JC_BITS = 12
+    JC_MASK = (1 << 12) - 1
+    MMU_USER = 0
+    MMU_KERNEL = 1      # CPL 0-2, SMAP in force
+    MMU_KERNEL_AC = 2   # CPL 0-2, user pages reachable
+    N_MMU = 3
+    ACC_READ = 0
+    ACC_WRITE = 1
+    ACC_EXEC = 2
+
+cdef struct TlbEntry:   # valid for va when va - tag <= 4096 - size
+    u64 tag
+    u8* host
+
+cdef struct Tlb:
+    TlbEntry e[4096]
+    u8 glob[4096]       # the slot holds a global page
+    u16 used[4096]      # slots filled since the last flush, so that a flush costs what was filled
+    u32 n_used
+
+cdef struct JcEntry:    # jump cache: virtual pc -> block
+    u64 lin
+    u64 key             # generation << 32 | mode
+    Block* block
+
+# ------------------------------------------------------------------------------------------------- cpu
+cdef struct Seg:        # 32 bytes
+    u64 base
+    u32 limit           # in bytes, inclusive
+    u32 flags           # bits 8-23 as in the high dword of a descriptor (type, S, DPL, P, AVL, L, D/B, G)
+    u16 sel
+    u16 pad0
+    u32 pad1
+    u64 pad2
+
+cdef enum:              # Seg.flags
+    DESC_A = 1 << 8
+    DESC_RW = 1 << 9    # data: writable, code: readable
+    DESC_CE = 1 << 10   # data: expand down, code: conforming
+    DESC_CODE = 1 << 11
+    DESC_S = 1 << 12
+    DESC_DPL_SHIFT = 13
+    DESC_P = 1 << 15
+    DESC_AVL = 1 << 20
+    DESC_L = 1 << 21
+    DESC_B = 1 << 22
+    DESC_G = 1 << 23
+
+cdef enum:              # Cpu.exit: why the run loop was left
+    EXIT_NONE = 0
+    EXIT_PC = 1         # continue at Cpu.pc (no chain, jump cache miss, or something to look at)
+    EXIT_FAULT = 2      # exception pending in Cpu.exc_*; the op at Cpu.fault_op did not complete
+    EXIT_SINGLE = 3     # re-run the op at Cpu.fault_op as a block of one (device access, store into the running block)
+    EXIT_HALT = 4
+    EXIT_SHUTDOWN = 5   # triple fault
+    EXIT_CALLBACK = 6   # a Python exception is kept in the Cpu object
+    EXIT_INT = 7        # software interrupt: the instruction completed, deliver Cpu.exc_vector with pc = Cpu.pc
+
+cdef enum:              # Cpu.pending: what the engine looks at between blocks
+    PEND_INTR = 1
+    PEND_NMI = 2
+    PEND_INIT = 4
+    PEND_SIPI = 8
+    PEND_DEBUG = 16     # pending debug exception in Cpu.dr6_pending
+    PEND_EXIT = 32      # leave run()
+
+cdef enum:              # Cpu.mode bits, the second half of a block's key
+    M_CODE16 = 0
+    M_CODE32 = 1
+    M_CODE64 = 2
+    M_CODE_MASK = 3
+    M_SS32 = 1 << 2     # SS.B: the stack pointer is ESP (RSP in 64-bit mode)
+    M_CPL_SHIFT = 3     # two bits
+    M_PE = 1 << 5
+    M_VM = 1 << 6
+    M_FLAT = 1 << 7     # CS DS ES SS: base 0, limit 4 GiB, writable data: AM_FLAT32 is right
+    M_EM = 1 << 8
+    M_TS = 1 << 9
+    M_MP = 1 << 10
+    M_OSFXSR = 1 << 11
+    M_OSXSAVE = 1 << 12
+    M_TF = 1 << 13
+    M_AC = 1 << 14      # alignment checks in force: every operand takes AM_GENERAL
+    M_NE = 1 << 15
+    M_LMA = 1 << 16
+    M_AVX = 1 << 17     # XCR0 admits YMM state
+
+cdef struct Cpu:
+    u64 r[18]
+    # lazy flags
+    u64 cc_res
+    u64 cc_src
+    u32 cc_kind
+    u32 eflags          # everything but the six arithmetic flags (those bits are 0 here); bit 1 set
+    s64 budget          # instructions left in this quantum; a block head subtracts its length
+    TlbEntry* tlb_r     # the running mmu index's arrays
+    TlbEntry* tlb_w
+    TlbEntry* tlb_x
+    Block* cur
+    u64 jckey
+    u64 pc              # where to continue, when exit says so
+    Block** link        # chain slot to fill once the next block is known, or NULL
+    Op* fault_op
+    u32 exit
+    u32 pending
+    u32 mode
+    u32 cpl
+    u32 mmu
+    u32 shadow          # interrupts held for one instruction (STI, MOV SS, POP SS)
+    u32 nmi_blocked
+    u32 single          # a block of one is running: device accesses are allowed
+    u64 ea              # result of ea_general() and of a segment-checked address
+    # exception being raised
+    u32 exc_vector
+    u32 exc_has_err
+    u32 exc_err
+    u32 exc_soft        # INT n, INT3, INTO: no RF, DPL checks apply
+    u64 cr2_next        # becomes CR2 when the page fault is delivered
+    # store buffer of page-crossing and device operands
+    u64 w_va
+    u64 w_pa0
+    u64 w_pa1
+    u32 w_size
+    u32 w_kind
+    u8 lbuf[64]
+    u8 wbuf[64]
+    # segments, tables, control
+    Seg seg[9]
+    u64 gdt_base
+    u64 idt_base
+    u32 gdt_limit
+    u32 idt_limit
+    u64 cr0
+    u64 cr2
+    u64 cr3
+    u64 cr4
+    u64 cr8
+    u64 efer
+    u64 dr[8]
+    u64 xcr0
+    u64 pdpte[4]        # PAE: loaded with CR3
+    u64 a20_mask
+    u64 phys_mask       # valid physical address bits
+    u64 dr6_pending
+    # model-specific registers
+    u64 star
+    u64 lstar
+    u64 cstar
+    u64 sfmask
+    u64 kernel_gs_base
+    u64 sysenter_cs
+    u64 sysenter_esp
+    u64 sysenter_eip
+    u64 tsc_aux
+    u64 tsc_offset
+    u64 apic_base
+    u64 pat
+    u64 misc_enable
+    u64 mtrr_def
+    u64 mtrr_fix[11]
+    u64 mtrr_var[16]
+    u64 mcg_status
+    u64 mc_regs[40]
+    u64 spec_ctrl
+    u64 xss
+    u64 feature_control
+    u64 debugctl
+    u64 vm_hsave
+    # x87: registers as 80-bit values in 16-byte slots, physical order
+    u64 fpr[16]         # fpr[2*i] significand, fpr[2*i+1] sign and exponent (low 16 bits)
+    u16 fcw
+    u16 fsw             # without TOP
+    u8 ftop
+    u8 ftag             # abridged: bit i set = physical register i not empty
+    u16 fop
+    u64 fip
+    u64 fdp
+    u16 fcs
+    u16 fds
+    u32 mxcsr
+    u8 vec[16][32]      # YMM; the low 16 bytes are XMM
+    # features, cpuid
+    u64 feat[8]         # bit array of isa feature numbers the model has
+    # counters
+    u64 icount_end      # instructions retired when the budget reaches 0: icount = icount_end - budget
+    u64 n_tlb_fill
+    u64 n_flush
+    u64 n_lookup
+    u64 n_single
+    u64 n_trans
+    u64 n_trans_insn
+    u64 n_exc
+    u64 n_irq
+    u32 jc_gen
+    u32 map_gen
+    u64 rng
+    Mach* m
+    void* pyobj         # the owning Python object (borrowed)
+    u32 id
+    u32 halted
+    u32 exit_request_pad[12]
+    u32 exit_request    # set from other threads; alone on its cache line
+    u32 pad2[15]
+    JcEntry jc[4096]
+    Tlb tr[3]
+    Tlb tw[3]
+    Tlb tx[3]
+
+# ------------------------------------------------------------------------------------------------- machine
+cdef struct PageInfo:   # one for each 4 KiB page of host RAM space
+    u64 bitmap          # 64 bytes a bit: holds translated code
+    Block* blocks
+    u32 dirty
+    u32 rom
+
+cdef enum:
+    R_UNMAPPED = 0
+    R_RAM = 1
+    R_ROM = 2
+    R_MMIO = 3
+
+cdef struct Range:      # of the flattened physical map
+    u64 start
+    u64 end             # inclusive
+    u64 off             # ram/rom: offset in host RAM space of start; mmio: device offset of start
+    u32 kind
+    u32 target          # index of the handler object
+
+cdef struct Mach:
+    u8* ram             # host RAM space: every RAM, ROM and VRAM block, one mapping
+    u64 ram_size        # reserved
+    u64 ram_used
+    PageInfo* pages
+    Range* ranges
+    u32 n_ranges
+    u32 map_gen
+    # blocks
+    Block** hash
+    u64 hash_mask
+    u8* arena
+    u64 arena_size
+    u64 arena_used
+    u64 n_blocks
+    u64 n_invalidated
+    u64 n_flush_all
+    void* pymem         # borrowed
