@@ -1,0 +1,95 @@
+# pcemu: everything a developer does, from a clean clone. `make help` lists it.
+#
+# Needs: Python 3.11 or newer, a C compiler with binutils, and (the first time) the network.
+# Everything else is fetched into .venv (Python packages) and .cache (Debian kernels); nothing is installed.
+
+SHELL := /bin/sh
+PY := .venv/bin/python
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+# Where scripts/venv.py puts Python.h when the machine has none.
+HEADERS := $(wildcard $(CURDIR)/.cache/python-dev/usr/include/python3*)
+ifneq ($(HEADERS),)
+export CPATH := $(HEADERS):$(CURDIR)/.cache/python-dev/usr/include$(if $(CPATH),:$(CPATH))
+endif
+
+TOUR := pcemu/data/tour.elf
+GUESTS := .cache/guests
+INITRD := $(GUESTS)/shell-amd64.img
+# Pass more options to the demo: make demo ARGS="-cpu Nehalem -d int"
+ARGS ?=
+
+.PHONY: help venv build firmware guests demo tour test test-fast boot lint types bench soak docs clean clean-cache
+
+help:
+	@echo "make demo        build, fetch a Debian kernel and busybox, boot them to a shell (Ctrl-A x leaves)"
+	@echo "make tour        build, run the built-in guest: no download"
+	@echo "make test        all rings of tests           make test-fast   those that need no guest kernels"
+	@echo "make lint types  ruff, cython-lint; mypy      make bench       pcemu, QEMU and Bochs side by side"
+	@echo "make soak        the tests that take hours    make clean       remove what was built"
+
+venv:
+	@python=$$(scripts/find_python.sh) && "$$python" scripts/venv.py
+
+# The second make reads .cache/python-dev, which the first may just have filled.
+build: venv
+	@$(MAKE) --no-print-directory compiled
+
+.PHONY: compiled
+compiled: .venv/installed
+	@$(PY) setup.py -q build_ext --inplace --parallel $(JOBS)
+	@$(PY) firmware/build.py
+
+# An editable install: the `pcemu` command in .venv runs this tree.
+.venv/installed: setup.py pyproject.toml .venv/up-to-date
+	@$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+.venv/up-to-date: ;
+
+firmware: venv
+	@$(PY) firmware/build.py
+
+guests: venv
+	@$(PY) -m scripts.guests
+
+demo: build
+	@$(PY) -m scripts.guests cloud busybox
+	@$(PY) -m scripts.mkinitramfs --init shell --output $(INITRD)
+	@echo "Booting Debian's cloud kernel. Type 'poweroff -f' to leave, or Ctrl-A x."
+	@$(PY) -m pcemu -m 256 -nographic -kernel $(GUESTS)/vmlinuz-cloud-amd64 -initrd $(INITRD) \
+		-append "console=ttyS0" $(ARGS)
+
+tour: build
+	@$(PY) -m pcemu -nographic -kernel builtin:tour $(ARGS)
+
+test: build guests
+	@$(PY) -m pytest -q -n $(JOBS) tests
+
+test-fast: build
+	@$(PY) -m pytest -q -n $(JOBS) -m "not fetch" tests
+
+boot: build guests
+	@$(PY) -m pytest -q tests/boot
+
+lint: venv
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check scripts firmware bench tests/boot
+	@.venv/bin/cython-lint pcemu
+
+types: venv
+	@$(PY) -m mypy
+
+bench: build guests
+	@$(PY) -m bench.run
+
+soak: build guests
+	@$(PY) -m pytest -q --soak tests
+
+clean:
+	rm -rf build dist *.egg-info pcemu/data/tour.elf .venv/installed
+	find pcemu -name '*.so' -delete
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+clean-cache: clean
+	rm -rf .cache .venv

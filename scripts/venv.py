@@ -1,0 +1,93 @@
+"""Make .venv, with what building, testing and linting need. Does nothing when it is there and up to date.
+
+Runs on a bare python3: where Debian's python3-venv (ensurepip) is not installed, pip comes from the python3-pip-whl
+package, and where python3-dev is not, Python.h comes from libpython3.x-dev; both are fetched with ``apt-get download``
+as an ordinary user and unpacked below .cache. The Makefile puts .cache/python-dev on the compiler's include path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+REQUIREMENTS = ROOT / "requirements-dev.txt"
+STAMP = VENV / "up-to-date"
+HEADERS = ROOT / ".cache" / "python-dev"
+
+
+def run(*command: str | Path, **kwargs: object) -> None:
+    try:
+        subprocess.run([str(part) for part in command], check=True, **kwargs)  # type: ignore[call-overload]
+    except FileNotFoundError:
+        sys.exit(f"venv: {command[0]} is needed and is not installed")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"venv: failed ({error.returncode}): {' '.join(map(str, command))}")
+
+
+def fingerprint() -> str:
+    """What the environment depends on: this interpreter and the list of requirements."""
+    return hashlib.sha256(f"{sys.version}\n{sys.base_prefix}\n".encode() + REQUIREMENTS.read_bytes()).hexdigest()
+
+
+def unpack_apt_package(package: str, into: Path) -> None:
+    """Files of a package of this machine's own release, without installing it."""
+    if shutil.which("apt-get") is None:
+        sys.exit(f"venv: {package} is needed (no apt-get here to fetch it with)")
+    print(f"venv: fetching {package}, which is not installed", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as directory:
+        run("apt-get", "download", "-q", package, cwd=directory)
+        into.mkdir(parents=True, exist_ok=True)
+        for deb in Path(directory).glob("*.deb"):
+            run("dpkg-deb", "-x", deb, into)
+
+
+def make_environment() -> None:
+    try:
+        import ensurepip  # noqa: F401  (Debian leaves it out of python3-minimal)
+
+        run(sys.executable, "-m", "venv", "--clear", VENV)
+        return
+    except ImportError:
+        pass
+    run(sys.executable, "-m", "venv", "--clear", "--without-pip", VENV)
+    wheels = ROOT / ".cache" / "pip-whl"
+    unpack_apt_package("python3-pip-whl", wheels)
+    wheel = next(wheels.rglob("pip-*.whl"))
+    run(PYTHON, wheel / "pip", "install", "-q", "--no-index", wheel)
+
+
+def have_headers() -> bool:
+    return any((Path(sysconfig.get_path(name)) / "Python.h").exists() for name in ("include", "platinclude"))
+
+
+def main() -> int:
+    # The environment must be made by the base interpreter, not by another environment that happens to be active.
+    if sys.prefix != sys.base_prefix:
+        base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        if base.exists():
+            os.execv(base, [str(base), *sys.argv])
+    if not have_headers() and not HEADERS.exists():
+        unpack_apt_package(f"libpython3.{sys.version_info[1]}-dev", HEADERS)
+    wanted = fingerprint()
+    if STAMP.exists() and STAMP.read_text() == wanted and PYTHON.exists():
+        return 0
+    works = PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "-V"], capture_output=True).returncode == 0
+    if not works:
+        print(f"making {VENV.name} with Python {sys.version.split()[0]}", file=sys.stderr)
+        make_environment()
+    run(PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", REQUIREMENTS)
+    STAMP.write_text(wanted)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
