@@ -1,0 +1,1 @@
+"""The ISA bus and its bridge."""

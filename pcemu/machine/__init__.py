@@ -1,0 +1,1 @@
+"""The machine: life, clock, loop, exit reason; and the boards."""

@@ -1,0 +1,146 @@
+"""What to build and how to run it: the command line, parsed and checked, in plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+NS_PER_SECOND = 1_000_000_000
+
+
+@dataclass
+class RtcConfig:
+    """-rtc."""
+
+    base: str = "utc"  # "utc", "localtime" or a date, "2024-02-29T12:00:00"
+    clock: str = "host"  # "host", "rt" or "vm"
+    driftfix: str = "none"  # "none" or "slew"
+
+    def start_ns(self) -> int:
+        """What the RTC shows at power-on, as nanoseconds since 1970 in its own time zone."""
+        import calendar
+        import time
+
+        if self.base == "utc":
+            return time.time_ns()
+        if self.base == "localtime":
+            now = time.time_ns()
+            local = time.localtime(now // NS_PER_SECOND)
+            return calendar.timegm(local) * NS_PER_SECOND + now % NS_PER_SECOND
+        for pattern in ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"):
+            try:
+                return calendar.timegm(time.strptime(self.base, pattern)) * NS_PER_SECOND
+            except ValueError:
+                continue
+        raise ValueError(f"invalid datetime '{self.base}', valid are 2006-06-17T16:01:21 and 2006-06-17")
+
+
+@dataclass
+class IcountConfig:
+    """-icount."""
+
+    shift: int | None = None  # None: auto
+    sleep: bool = True
+    align: bool = False
+
+
+@dataclass
+class DeviceConfig:
+    """-device: properties in the order they were given (id and bus among them)."""
+
+    driver: str
+    props: dict[str, str] = field(default_factory=dict)
+    where: str = "-device"  # the option, for messages
+
+
+@dataclass
+class ChardevConfig:
+    """-chardev, or what -serial and the like stand for."""
+
+    id: str
+    backend: str
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class MonitorConfig:
+    """-mon and -monitor."""
+
+    chardev: str
+    mode: str = "readline"  # or "control"
+    id: str = ""
+    pretty: bool = False
+
+
+@dataclass
+class BootConfig:
+    """-boot."""
+
+    order: str = "cad"
+    once: str = ""
+    menu: bool = False
+    strict: bool = False
+    splash: str = ""
+    splash_time: int = -1
+    reboot_timeout: int = -1
+
+
+@dataclass
+class FwCfgEntry:
+    """-fw_cfg."""
+
+    name: str
+    file: str | None = None
+    string: str | None = None
+
+
+@dataclass
+class MachineConfig:
+    """Everything the command line says. The defaults are those of an empty command line."""
+
+    machine: str = "pc"
+    machine_options: dict[str, Any] = field(default_factory=dict)
+    accel: str = "tcg"
+    cpu: str = "max"  # model and features, as given
+    smp: int = 1
+    ram_size: int = 128 << 20
+
+    kernel: str | None = None
+    initrd: str | None = None
+    append: str = ""
+    bios: str | None = None
+
+    devices: list[DeviceConfig] = field(default_factory=list)
+    globals: list[tuple[str, str, str]] = field(default_factory=list)
+    chardevs: list[ChardevConfig] = field(default_factory=list)
+    serials: list[str | None] = field(default_factory=list)  # chardev ids for the board's serial ports; None: none
+    parallels: list[str | None] = field(default_factory=list)
+    monitors: list[MonitorConfig] = field(default_factory=list)
+    debugcon: str | None = None
+    smbios: list[dict[str, str]] = field(default_factory=list)
+    fw_cfg: list[FwCfgEntry] = field(default_factory=list)
+    boot: BootConfig = field(default_factory=BootConfig)
+    rtc: RtcConfig = field(default_factory=RtcConfig)
+    icount: IcountConfig | None = None
+    seed: int = 0
+
+    name: str | None = None
+    process_name: str | None = None
+    uuid: str | None = None
+
+    no_reboot: bool = False
+    no_shutdown: bool = False
+    paused: bool = False  # -S
+    no_hpet: bool = False
+    no_acpi: bool = False
+    nodefaults: bool = False
+    action_panic: str = "shutdown"
+    action_reboot: str = "reset"  # or "shutdown" (-no-reboot)
+    action_shutdown: str = "poweroff"  # or "pause" (-no-shutdown)
+    action_watchdog: str = "reset"
+
+    log_items: frozenset[str] = frozenset()
+    log_file: str | None = None
+    trace_events: list[str] = field(default_factory=list)
+    trace_file: str | None = None
+    pidfile: str | None = None

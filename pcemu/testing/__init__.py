@@ -1,0 +1,1 @@
+"""Help for tests: of devices without a guest, and of guests."""
