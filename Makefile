@@ -38,7 +38,6 @@ build: venv
 .PHONY: compiled
 compiled: .venv/installed
 	@$(PY) setup.py -q build_ext --inplace --parallel $(JOBS)
-	@$(PY) firmware/build.py
 
 # An editable install: the `pcemu` command in .venv runs this tree.
 .venv/installed: setup.py pyproject.toml .venv/up-to-date
@@ -74,7 +73,6 @@ boot: build guests
 
 lint: venv
 	@$(PY) -m ruff check .
-	@$(PY) -m ruff format --check scripts firmware bench tests/boot
 	@.venv/bin/cython-lint pcemu
 
 types: venv

@@ -80,7 +80,7 @@ def main() -> int:
     wanted = fingerprint()
     if STAMP.exists() and STAMP.read_text() == wanted and PYTHON.exists():
         return 0
-    works = PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "-V"], capture_output=True).returncode == 0
+    works = PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "-V"], capture_output=True, check=False).returncode == 0
     if not works:
         print(f"making {VENV.name} with Python {sys.version.split()[0]}", file=sys.stderr)
         make_environment()
