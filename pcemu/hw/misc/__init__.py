@@ -1,0 +1,1 @@
+"""Small board logic and debugging devices."""

@@ -1,0 +1,401 @@
+"""Intel 8254 programmable interval timer.
+
+Datasheet: Intel 8254, order number 231164-005. Three 16-bit counters on one clock of 1.193182 MHz; counter 0 is
+the PC's IRQ 0, counter 1 once refreshed memory, counter 2 drives the speaker (port 0x61).
+
+Nothing happens at each clock pulse. A counter knows the pulse at which its counting element was loaded, and what
+it holds and what OUT shows at any later pulse is arithmetic. Pulse k comes at virtual time k / 1193182 s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pcemu.hw.isa.bus import IsaDevice
+from pcemu.qom import IrqIn, IrqOut, PortWindow, Property, State, Timer
+
+FREQUENCY = 1193182
+NS = 1_000_000_000
+
+LSB, MSB, LSB_MSB = 1, 2, 3  # RW1 and RW0 of the control word
+
+
+class Counter:
+    """One of the three counters. Times are numbers of clock pulses.
+
+    `loaded`: since the control word a count went from CR (count register) into CE (counting element), which held
+    `initial` at pulse `start` and counts since, or stands still after `held` pulses because GATE is low.
+    `pending`: the pulse at which CR is next copied into CE.
+    """
+
+    __slots__ = (
+        "armed", "at_cycle_end", "bcd", "cr", "gate", "held", "initial", "latch", "loaded", "low_byte", "low_half",
+        "mode", "mode_bits", "null_count", "pending", "read_high", "residue", "rw", "start", "status",
+    )  # fmt: skip
+
+    def __init__(self, gate: int = 1) -> None:
+        self.gate = gate
+        self.mode = 3
+        self.mode_bits = 3  # as written: 6 and 7 are other names of modes 2 and 3
+        self.rw = LSB_MSB
+        self.bcd = False
+        self.cr = 0
+        self.low_byte: int | None = None  # first byte of a count of which the second is awaited
+        self.read_high = False  # the next read is the second byte's
+        self.latch: int | None = None
+        self.status: int | None = None  # latched by the read-back command
+        self.armed = False  # a count was written since the control word
+        self.null_count = False  # CR holds what CE has not seen yet
+        self.pending: int | None = None
+        self.at_cycle_end = False  # pending waits for the end of a cycle (and for GATE)
+        self.low_half = False  # mode 3: the low half starts at pending
+        self.loaded = False
+        self.initial = 0x10000
+        self.start = 0
+        self.held: int | None = None
+        self.residue = 0  # what CE holds while not loaded
+
+    def free_run(self, pulse: int) -> None:
+        """What a chip does that nobody programmed is undefined; this one counts 65536, mode 3."""
+        self.armed = True
+        self._load(pulse)
+
+    # -- counting -------------------------------------------------------------------------------------------
+
+    def _modulus(self) -> int:
+        return 10000 if self.bcd else 0x10000
+
+    def _count(self) -> int:
+        """The number of pulses that CR stands for; 0 is the largest."""
+        raw = self.cr
+        if self.bcd:
+            raw = (raw >> 12) * 1000 + (raw >> 8 & 15) * 100 + (raw >> 4 & 15) * 10 + (raw & 15)
+        return raw or self._modulus()
+
+    def _load(self, pulse: int) -> None:
+        self.initial = self._count()
+        self.start = pulse
+        if self.low_half:
+            self.start -= (self.initial + 1) >> 1
+        self.held = None if self.gate or self.mode in (1, 5) else 0
+        self.loaded = True
+        self.null_count = self.low_half = self.at_cycle_end = False
+        self.pending = None
+
+    def sync(self, pulse: int) -> None:
+        """Catch up with a load that is due."""
+        if self.pending is not None and pulse >= self.pending:
+            self._load(self.pending)
+
+    def value(self, pulse: int) -> int:
+        """CE, as it is read."""
+        if not self.loaded:
+            return self.residue
+        n = self.initial
+        elapsed = pulse - self.start if self.held is None else self.held
+        if self.mode == 2:
+            value = n - elapsed % n
+        elif self.mode == 3:
+            # Counts by two, twice per cycle; an odd count is loaded one less and its high half is a pulse longer.
+            at, high = elapsed % n, (n + 1) >> 1
+            value = (n & ~1) - 2 * (at if at < high else at - high)
+        else:
+            value = n - elapsed
+        value %= self._modulus()
+        if self.bcd:
+            value = value // 1000 << 12 | value // 100 % 10 << 8 | value // 10 % 10 << 4 | value % 10
+        return value
+
+    def out(self, pulse: int) -> int:
+        """The OUT pin."""
+        mode = self.mode
+        if not self.loaded:
+            return 0 if mode == 0 else 1
+        if self.held is None:
+            elapsed = pulse - self.start
+        elif mode in (2, 3):
+            return 1  # GATE low
+        else:
+            elapsed = self.held
+        n = self.initial
+        if mode == 0:
+            return 1 if elapsed >= n and not self.null_count else 0
+        if mode == 3:
+            return 1 if elapsed % n < (n + 1) >> 1 else 0
+        if mode == 2:
+            return 0 if elapsed % n == n - 1 else 1
+        if mode == 1:
+            return 1 if elapsed >= n else 0
+        return 0 if elapsed == n else 1
+
+    def next_change(self, pulse: int) -> int | None:
+        """The next pulse (after `pulse`, which is synced) at which OUT changes or a count is loaded.
+
+        In mode 2 it is the reload: OUT is low for only one pulse before it. None: OUT stays as it is.
+        """
+        pending = self.pending
+        mode = self.mode
+        if pending is not None and not self.at_cycle_end and mode not in (1, 5):
+            if self.out(pulse) != (mode != 0):
+                return pending
+            # The load leaves OUT alone; look behind it.
+            return self._first_change(pending, self._count()) if self.gate else None
+        change = self._change_in_cycle(pulse)
+        if pending is not None and (change is None or pending < change):
+            return pending
+        return change
+
+    def _first_change(self, start: int, n: int) -> int | None:
+        if self.mode in (2, 3):
+            if n == 1:
+                return None  # not a legal count: OUT does not move
+            return start + (n if self.mode == 2 else (n + 1) >> 1)
+        return start + n
+
+    def _change_in_cycle(self, pulse: int) -> int | None:
+        if not self.loaded or self.held is not None:
+            return None
+        n, start, mode = self.initial, self.start, self.mode
+        elapsed = pulse - start
+        if mode in (2, 3):
+            if n == 1:
+                return None
+            cycle = pulse - elapsed % n
+            half = cycle + ((n + 1) >> 1)
+            return half if mode == 3 and pulse < half else cycle + n
+        if elapsed < n:
+            return start + n
+        return pulse + 1 if mode in (4, 5) and elapsed == n else None
+
+    # -- programming ----------------------------------------------------------------------------------------
+
+    def control(self, word: int, pulse: int) -> None:
+        """Control word: the counter stops, and OUT goes to the mode's first level at once."""
+        self.sync(pulse)
+        self.residue = self.value(pulse)
+        self.rw = word >> 4 & 3
+        self.mode_bits = word >> 1 & 7
+        self.mode = self.mode_bits & 3 if self.mode_bits > 5 else self.mode_bits
+        self.bcd = bool(word & 1)
+        self.cr = 0
+        self.null_count = True
+        self.armed = self.loaded = self.read_high = self.at_cycle_end = self.low_half = False
+        self.pending = self.held = self.low_byte = self.latch = self.status = None
+
+    def write(self, value: int, pulse: int) -> None:
+        """A byte of a count."""
+        self.sync(pulse)
+        if self.rw == LSB:
+            self.cr = value
+        elif self.rw == MSB:
+            self.cr = value << 8
+        elif self.low_byte is None:
+            self.low_byte = value
+            if self.mode == 0:  # the first byte stops the counting, and OUT goes low
+                self.residue = self.value(pulse)
+                self.loaded = False
+                self.pending = None
+            return
+        else:
+            self.cr = value << 8 | self.low_byte
+            self.low_byte = None
+        self.armed = self.null_count = True
+        mode = self.mode
+        if mode in (0, 4):
+            self.pending = pulse + 1
+        elif mode in (2, 3) and self.pending is None:
+            if not self.loaded:
+                self.pending = pulse + 1
+            elif self.held is None:
+                # Counting goes on with the old count to the end of the cycle (mode 3: half cycle).
+                n = self.initial
+                elapsed = pulse - self.start
+                cycle = pulse - elapsed % n
+                half = cycle + ((n + 1) >> 1)
+                self.low_half = mode == 3 and pulse < half and n > 1
+                self.pending = half if self.low_half else cycle + n
+                self.at_cycle_end = True
+
+    def set_gate(self, level: int, pulse: int) -> None:
+        """The GATE pin: its level lets modes 0, 2, 3 and 4 count, its rising edge triggers modes 1, 2, 3 and 5."""
+        if level == self.gate:
+            return
+        self.sync(pulse)
+        self.gate = level
+        mode = self.mode
+        if mode in (1, 5):
+            if level and self.armed:
+                self.pending = pulse + 1
+        elif self.loaded:
+            if not level:
+                if self.held is None:
+                    self.held = pulse - self.start
+                if self.at_cycle_end:  # the cycle does not end any more
+                    self.pending = None
+                    self.at_cycle_end = self.low_half = False
+            elif mode in (2, 3):
+                self.pending = pulse + 1
+                self.at_cycle_end = self.low_half = False
+            elif self.held is not None:
+                self.start = pulse - self.held
+                self.held = None
+
+    # -- reading --------------------------------------------------------------------------------------------
+
+    def latch_count(self, pulse: int) -> None:
+        if self.latch is None:
+            self.sync(pulse)
+            self.latch = self.value(pulse)
+
+    def latch_status(self, pulse: int) -> None:
+        if self.status is None:
+            self.sync(pulse)
+            self.status = (
+                self.out(pulse) << 7 | self.null_count << 6 | self.rw << 4 | self.mode_bits << 1 | int(self.bcd)
+            )
+
+    def read(self, pulse: int) -> int:
+        """A latched status first, then a latched count, else the counter as it runs."""
+        if self.status is not None:
+            status, self.status = self.status, None
+            return status
+        value = self.latch
+        if value is None:
+            self.sync(pulse)
+            value = self.value(pulse)
+        if self.rw == LSB_MSB:
+            self.read_high = not self.read_high
+            if self.read_high:
+                return value & 0xFF
+            self.latch = None
+            return value >> 8
+        self.latch = None
+        return value & 0xFF if self.rw == LSB else value >> 8
+
+
+class I8254(IsaDevice):
+    """Intel 8254 programmable interval timer (231164-005)."""
+
+    type_name = "isa-pit"
+    desc = "interval timer"
+    user_creatable = False
+    trace_events = ("pit_ioport_read", "pit_ioport_write", "pit_set_gate")
+
+    iobase = Property("u32", default=0xFFFFFFFF, fmt="hex", help="first of four I/O ports")
+
+    counters = State("any", reset=lambda: [Counter(), Counter(), Counter(gate=0)])
+    irq_disabled = State("bool", help="IRQ 0 belongs to somebody else (the HPET in legacy replacement mode)")
+
+    irq = IrqOut()
+    irq_control = IrqIn(1, "on_irq_control")
+    ports = PortWindow("iobase", 4, "io_read", "io_write", access=(1, 1), name="pit")
+
+    def realize(self) -> None:
+        self._now = self.machine.clock.now
+        self._timer: Timer = self.machine.clock.timer(self._on_timer)
+
+    def reset(self) -> None:
+        super().reset()
+        pulse = self.pulse()
+        for counter in self.counters:
+            counter.free_run(pulse)
+        self._update()
+
+    def set_state(self, values: dict[str, Any]) -> None:
+        super().set_state(values)
+        self._update()
+
+    def pulse(self) -> int:
+        """How many clock pulses there were."""
+        return self._now() * FREQUENCY // NS
+
+    # -- pins -----------------------------------------------------------------------------------------------
+
+    def out(self, index: int) -> int:
+        """OUT of a counter, now."""
+        counter = self.counters[index]
+        pulse = self._now() * FREQUENCY // NS
+        counter.sync(pulse)
+        level: int = counter.out(pulse)
+        return level
+
+    def set_gate(self, index: int, level: int) -> None:
+        """GATE of a counter. In a PC those of counters 0 and 1 are always high."""
+        self.trace("pit_set_gate", counter=index, level=level)
+        self.counters[index].set_gate(1 if level else 0, self.pulse())
+        if index == 0:
+            self._update()
+
+    def on_irq_control(self, pin: int, level: int) -> None:
+        self.irq_disabled = not level
+        self._update()
+
+    def _update(self) -> None:
+        """Drive IRQ 0 with OUT of counter 0, and come back when that changes."""
+        counter = self.counters[0]
+        pulse = self.pulse()
+        counter.sync(pulse)
+        if self.irq_disabled:
+            self.irq.set(0)
+            self._timer.cancel()
+            return
+        self.irq.set(counter.out(pulse))
+        self._arm(counter, pulse)
+
+    def _arm(self, counter: Counter, pulse: int) -> None:
+        change = counter.next_change(pulse)
+        if change is None:
+            self._timer.cancel()
+        else:
+            self._timer.arm(-(-change * NS // FREQUENCY))
+
+    def _on_timer(self) -> None:
+        counter = self.counters[0]
+        pulse = self._now() * FREQUENCY // NS
+        counter.sync(pulse)
+        level = counter.out(pulse)
+        irq = self.irq
+        if counter.mode in (2, 3) and level == irq.level:
+            # Mode 2: the pulse before this one OUT was low. Mode 3: a late timer, and two edges were missed.
+            irq.set(not level)
+        irq.set(level)
+        self._arm(counter, pulse)
+
+    # -- registers ------------------------------------------------------------------------------------------
+
+    def io_read(self, offset: int, size: int) -> int:
+        if offset == 3:
+            return 0xFF  # no operation: the data pins are not driven
+        value: int = self.counters[offset].read(self._now() * FREQUENCY // NS)
+        if self._tracing:
+            self.trace("pit_ioport_read", addr=offset, value=value)
+        return value
+
+    def io_write(self, offset: int, value: int, size: int) -> None:
+        if self._tracing:
+            self.trace("pit_ioport_write", addr=offset, value=value)
+        pulse = self._now() * FREQUENCY // NS
+        index = offset
+        if offset != 3:
+            self.counters[offset].write(value, pulse)
+        else:
+            index = value >> 6
+            if index == 3:
+                self._read_back(value, pulse)
+                return
+            counter = self.counters[index]
+            if not value & 0x30:
+                counter.latch_count(pulse)
+                return
+            counter.control(value, pulse)
+        if index == 0:
+            self._update()
+
+    def _read_back(self, command: int, pulse: int) -> None:
+        """Read-back command: latches counts and statuses of several counters at once; the bits are low-active."""
+        for index, counter in enumerate(self.counters):
+            if command & 2 << index:
+                if not command & 0x20:
+                    counter.latch_count(pulse)
+                if not command & 0x10:
+                    counter.latch_status(pulse)
