@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 NEVER = 2**63 - 1
+MIN_LIMIT = 256  # entries before stale ones are looked for
 
 
 class TimeSource(Protocol):
@@ -35,6 +36,8 @@ class Timer:
         heap.serial += 1
         self._serial = heap.serial
         heappush(heap.entries, (deadline_ns, heap.serial, self))
+        if len(heap.entries) > heap.limit:
+            heap.compact()
         # Lowering the core's deadline makes it leave after the instruction that is running. A later one is
         # found out when the earlier fires for nothing.
         source = heap.source
@@ -63,6 +66,13 @@ class TimerHeap:
         self.source = source
         self.entries: list[tuple[int, int, Timer]] = []
         self.serial = 0
+        self.limit = MIN_LIMIT
+
+    def compact(self) -> None:
+        """Forget what was cancelled or moved: a guest that re-arms all day must not fill the host's memory."""
+        self.entries[:] = [entry for entry in self.entries if entry[2]._serial == entry[1]]
+        heapify(self.entries)
+        self.limit = max(MIN_LIMIT, 2 * len(self.entries))
 
     def timer(self, callback: Callable[[], None]) -> Timer:
         return Timer(self, callback)
