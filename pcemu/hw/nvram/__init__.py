@@ -1,0 +1,1 @@
+"""Non-volatile memory and what hands data to firmware."""

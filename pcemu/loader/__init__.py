@@ -1,0 +1,1 @@
+"""Puts guests into machines."""

@@ -1,0 +1,96 @@
+"""What firmware tells an operating system about the machine: facts read off the machine as it was built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+LAPIC_BASE = 0xFEE00000
+IOAPIC_BASE = 0xFEC00000
+FOUR_GIB = 1 << 32
+IO_HOLE = 0xE0000000  # RAM up to here stays below 4 GiB ...
+IO_HOLE_LARGE = 0xC0000000  # ... and with more than that, up to here, so that both parts are whole GiB
+PCI_HOLE_END = 0xFEBFFFFF
+PM_BASE = 0x600  # where firmware puts the PIIX4's power management registers
+
+
+@dataclass(frozen=True)
+class SerialPort:
+    number: int  # 1 is COM1
+    iobase: int
+    irq: int
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A plain PC; the defaults are those of the i440FX board with everything on it."""
+
+    low_ram: int
+    high_ram: int = 0
+    apic_ids: tuple[int, ...] = (0,)
+    pci: bool = True
+    pm_base: int | None = PM_BASE
+    sci_irq: int = 9
+    gpe0: tuple[int, int] | None = None  # port, length
+    apic: bool = True
+    ioapic_id: int = 0
+    ioapic_base: int | None = IOAPIC_BASE
+    hpet_base: int | None = 0xFED00000
+    hpet_id: int = 0x8086A201
+    serial_ports: tuple[SerialPort, ...] = ()
+    keyboard: bool = True
+    mouse: bool = True
+    rtc: bool = True
+    fw_cfg: bool = True
+    reset_register: bool = True
+    acpi: bool = True
+    vga: bool = False
+    long_mode: bool = True
+
+    @classmethod
+    def of(cls, machine: Any) -> Platform:
+        low, high = split_ram(machine.ram_size)
+        pm = machine.find("PIIX4_PM")
+        hpet = machine.find("hpet")
+        kbd = machine.find("i8042")
+        pci = machine.find("i440FX-pcihost") is not None
+        config = machine.config
+        return cls(
+            low_ram=low,
+            high_ram=high,
+            apic_ids=tuple(range(len(machine.cpus))),
+            pci=pci,
+            pm_base=PM_BASE if pm is not None else None,
+            gpe0=_gpe0(pm),
+            apic=machine.find("apic") is not None,
+            ioapic_base=IOAPIC_BASE if machine.find("ioapic") is not None else None,
+            hpet_base=0xFED00000 if hpet is not None else None,
+            hpet_id=machine.memory.ld(0xFED00000, 4) if hpet is not None else 0,
+            serial_ports=_serial_ports(machine),
+            keyboard=kbd is not None,
+            mouse=kbd is not None,
+            rtc=machine.find("mc146818rtc") is not None,
+            fw_cfg=machine.find("fw_cfg_io") is not None,
+            reset_register=machine.find("PIIX3") is not None,
+            acpi=pci and pm is not None and not config.no_acpi,
+        )
+
+
+def split_ram(size: int) -> tuple[int, int]:
+    """How much RAM is below and above 4 GiB: QEMU's rule for the i440FX board."""
+    limit = IO_HOLE if size < IO_HOLE else IO_HOLE_LARGE
+    return (size, 0) if size <= limit else (limit, size - limit)
+
+
+def _gpe0(pm: Any) -> tuple[int, int] | None:
+    base = getattr(pm, "gpe_base", None)
+    return (base, 4) if isinstance(base, int) else None
+
+
+def _serial_ports(machine: Any) -> tuple[SerialPort, ...]:
+    numbers = {0x3F8: 1, 0x2F8: 2, 0x3E8: 3, 0x2E8: 4}
+    found = []
+    for device in machine.devices:
+        if device.type_name == "isa-serial" and device.iobase in numbers:
+            found.append(SerialPort(numbers[device.iobase], device.iobase, device.irq_number))
+    return tuple(sorted(found, key=lambda port: port.number))
