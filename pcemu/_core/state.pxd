@@ -323,6 +323,8 @@ cdef struct Cpu:
     u32 shadow          # interrupts held for one instruction (STI, MOV SS, POP SS)
     u32 nmi_blocked
     u32 single          # a block of one is running: device accesses are allowed
+    u32 leave_req       # a device callback changed something the engine must look at: leave after this instruction
+    u32 host_fp         # the host's MXCSR is the guest's
     u64 ea              # result of ea_general() and of a segment-checked address
     # exception being raised
     u32 exc_vector
@@ -415,6 +417,24 @@ cdef struct Cpu:
     u32 exit_request_pad[12]
     u32 exit_request    # set from other threads; alone on its cache line
     u32 pad2[15]
+    # system instructions (segments, task, interrupts, x_sys, x_msr)
+    u64 rf_icount       # RF is set while exactly this many instructions have retired; it is never in eflags
+    u32 step_after      # INT n, SYSCALL, SYSRET: whether this instruction single-steps goes by TF after it, not before
+    u32 switched        # a task switch passed the point of no return: its faults belong to the new task, at Cpu.pc
+    u32 monitor_armed   # MONITOR: MWAIT waits only if nothing has happened since
+    u32 n_cpuid
+    u64 monitor_va
+    u64 monitor_value
+    u32* cpuid_tab      # n_cpuid rows of six: leaf, subleaf (or ~0), eax, ebx, ecx, edx
+    u64 arch_caps       # MSR 0x10a
+    u64 tsc_adjust
+    u64 hwcr            # AMD: HWCR, SYSCFG, DE_CFG
+    u64 syscfg
+    u64 de_cfg
+    u64 msr_scratch[8]  # written and read back, without effect
+    u64 n_bad_msr       # accesses to MSRs that do not exist, and the last one
+    u32 bad_msr
+    u32 bad_msr_write
     JcEntry jc[4096]
     Tlb tr[3]
     Tlb tw[3]
