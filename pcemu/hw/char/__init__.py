@@ -1,0 +1,1 @@
+"""Character devices of the PC: serial ports and debug consoles."""
