@@ -24,7 +24,7 @@ fixed registers, ``1`` the constant one. Size letters: b w d q (8 16 32 64 bits)
 y (32, or 64 with REX.W); for vector operands the rest of the name is documentation.
 
 The handler of a row is found by name: ``op_<mnemonic>_<forms>_<bits>``, else without bits, else without forms. Forms has a
-letter for each operand: ``r`` register (general, MMX, vector), ``m`` memory, ``i`` immediate, ``c`` CL, ``d`` DX or debug register,
+letter for each operand: ``r`` register (general, vector), ``q`` MMX register, ``m`` memory, ``i`` immediate, ``c`` CL, ``d`` DX or debug register,
 ``j`` relative, ``o`` offset, ``p`` far pointer, ``s`` segment register, ``x`` control register, ``t`` x87 register. Where the
 decoder puts them:
 
