@@ -10,6 +10,8 @@
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+#define PCEMU_CR0_PG 0x80000000u
+
 typedef unsigned __int128 pcemu_u128;
 typedef __int128 pcemu_s128;
 

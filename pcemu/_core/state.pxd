@@ -29,6 +29,7 @@ cdef extern from "core.h" nogil:
     int parity8 "pcemu_parity8"(u64) noexcept
     void store_release_u32 "pcemu_store_release_u32"(u32*, u32) noexcept
     u32 load_acquire_u32 "pcemu_load_acquire_u32"(u32*) noexcept
+    const u32 CR0_PG "PCEMU_CR0_PG"     # does not fit an enum
 
 # ---------------------------------------------------------------------------------------------- registers
 cdef enum:
@@ -108,7 +109,6 @@ cdef enum:              # control register bits (SDM vol. 3, 2.5)
     EFER_LME = 1 << 8
     EFER_LMA = 1 << 10
     EFER_NXE = 1 << 11
-cdef u32 CR0_PG = 0x80000000
 
 cdef enum:              # exception vectors (SDM vol. 3, 6.3.1)
     EXC_DE = 0
@@ -222,13 +222,17 @@ cdef enum:
     ACC_WRITE = 1
     ACC_EXEC = 2
 
+cdef enum:
+    TS_GLOBAL = 1
+    TS_LISTED = 2
+
 cdef struct TlbEntry:   # valid for va when va - tag <= 4096 - size
     u64 tag
     u8* host
 
 cdef struct Tlb:
     TlbEntry e[4096]
-    u8 glob[4096]       # the slot holds a global page
+    u8 state[4096]      # TS_GLOBAL: holds a global page; TS_LISTED: is in `used`
     u16 used[4096]      # slots filled since the last flush, so that a flush costs what was filled
     u32 n_used
 
@@ -298,6 +302,15 @@ cdef enum:              # Cpu.mode bits, the second half of a block's key
     M_NE = 1 << 15
     M_LMA = 1 << 16
     M_AVX = 1 << 17     # XCR0 admits YMM state
+
+cdef struct ClockState:     # virtual time (engine.Clock)
+    s64 deadline            # ns of the next timer
+    s64 offset              # host mode: virtual = host monotonic - offset while running
+    s64 warp                # icount mode: ns jumped over while halted
+    s64 frozen              # virtual ns while stopped (host mode)
+    u32 icount              # time is instructions << shift
+    u32 shift
+    u32 running
 
 cdef struct Cpu:
     u64 r[18]
@@ -399,6 +412,10 @@ cdef struct Cpu:
     u64 feat[8]         # bit array of isa feature numbers the model has
     # counters
     u64 icount_end      # instructions retired when the budget reaches 0: icount = icount_end - budget
+    ClockState* clk
+    u32 in_callback     # a device callback of the running instruction is on the stack
+    u32 large_pages     # a 2 MiB/4 MiB/1 GiB page has been in the TLB since the last full flush
+    u64 large_bloom[4]  # ... of these 2 MiB regions (hashed): INVLPG must drop all their fragments
     u64 n_tlb_fill
     u64 n_flush
     u64 n_lookup
@@ -445,7 +462,7 @@ cdef struct PageInfo:   # one for each 4 KiB page of host RAM space
     u64 bitmap          # 64 bytes a bit: holds translated code
     Block* blocks
     u32 dirty
-    u32 rom
+    u32 crossers        # instructions of other pages that end in this one
 
 cdef enum:
     R_UNMAPPED = 0
