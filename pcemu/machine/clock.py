@@ -41,3 +41,7 @@ class MachineClock:
     def advance_to(self, ns: int) -> None:
         """Jump forward, to a deadline at most: nothing is skipped."""
         self.core.advance_to(ns)
+
+    def slip(self, ns: int) -> None:
+        """Take `ns` of host time out of virtual time: the guest does not see that it passed."""
+        self.core.slip(ns)

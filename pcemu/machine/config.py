@@ -54,19 +54,10 @@ class DeviceConfig:
 
 
 @dataclass
-class ChardevConfig:
-    """-chardev, or what -serial and the like stand for."""
-
-    id: str
-    backend: str
-    options: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
 class MonitorConfig:
     """-mon and -monitor."""
 
-    chardev: str
+    spec: str  # as after -monitor; "chardev:ID" for -mon
     mode: str = "readline"  # or "control"
     id: str = ""
     pretty: bool = False
@@ -101,7 +92,7 @@ class MachineConfig:
     machine: str = "pc"
     machine_options: dict[str, Any] = field(default_factory=dict)
     accel: str = "tcg"
-    cpu: str = "max"  # model and features, as given
+    cpu: str = ""  # model and features, as given; "": the board's default
     smp: int = 1
     ram_size: int = 128 << 20
 
@@ -109,17 +100,20 @@ class MachineConfig:
     initrd: str | None = None
     append: str = ""
     bios: str | None = None
+    data_dirs: list[str] = field(default_factory=list)  # -L: where firmware files are looked for
 
     devices: list[DeviceConfig] = field(default_factory=list)
     globals: list[tuple[str, str, str]] = field(default_factory=list)
-    chardevs: list[ChardevConfig] = field(default_factory=list)
-    serials: list[str | None] = field(default_factory=list)  # chardev ids for the board's serial ports; None: none
-    parallels: list[str | None] = field(default_factory=list)
+    chardevs: list[dict[str, str]] = field(default_factory=list)  # "backend", "id" and the back end's options
+    serials: list[str] = field(default_factory=list)  # as after -serial: "stdio", "mon:stdio", "chardev:ID"
+    parallels: list[str] = field(default_factory=list)
     monitors: list[MonitorConfig] = field(default_factory=list)
     debugcon: str | None = None
+    escape_char: int = 1  # of multiplexed consoles: Ctrl-A
     smbios: list[dict[str, str]] = field(default_factory=list)
     fw_cfg: list[FwCfgEntry] = field(default_factory=list)
     boot: BootConfig = field(default_factory=BootConfig)
+    vga: str = "none"
     rtc: RtcConfig = field(default_factory=RtcConfig)
     icount: IcountConfig | None = None
     seed: int = 0
@@ -143,4 +137,4 @@ class MachineConfig:
     log_file: str | None = None
     trace_events: list[str] = field(default_factory=list)
     trace_file: str | None = None
-    pidfile: str | None = None
+    traceback: bool = False  # -d anything: a device's failure is shown whole

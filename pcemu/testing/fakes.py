@@ -26,6 +26,9 @@ class FakeClock:
     def advance_to(self, ns: int) -> None:
         self._now = max(self._now, ns)
 
+    def slip(self, ns: int) -> None:
+        self._now -= ns
+
     def stop(self) -> None:
         self.running = False
 

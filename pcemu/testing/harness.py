@@ -96,10 +96,27 @@ class FakeChardev:
         self.on_input: Any = None
         self.can_receive: Any = None
         self.on_event: Any = None
+        self.on_writable: Any = None
+        self.owner = ""
+        self.blocked = False
 
-    def write(self, data: bytes) -> int:
+    def attach(self, owner: str = "", focus: bool = True) -> FakeChardev:
+        self.owner = owner
+        return self
+
+    def detach(self) -> None:
+        self.owner = ""
+        self.on_input = self.can_receive = self.on_event = self.on_writable = None
+
+    def write(self, data: bytes) -> None:
         self.sent += data
-        return len(data)
+
+    def write_byte(self, value: int) -> bool:
+        self.sent.append(value)
+        return not self.blocked
+
+    def set_break(self, on: bool) -> None:
+        self.params.append(("break", on))
 
     def set_params(self, *args: Any, **kwargs: Any) -> None:
         self.params.append((args, kwargs))

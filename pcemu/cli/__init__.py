@@ -1,0 +1,1 @@
+"""The command line: one table of options, from which the parser, -help and the reference docs come."""

@@ -1,0 +1,264 @@
+"""Options about the host's side: consoles, time, logs, and what happens at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pcemu.debug import log as log_module
+from pcemu.machine.config import IcountConfig, MonitorConfig, RtcConfig
+from pcemu.qom.errors import suggestion
+from pcemu.qom.units import parse_bool, parse_int
+
+from . import optstr
+from .context import Context, key
+from .errors import at, not_yet
+
+# -- consoles -------------------------------------------------------------------------------------------------
+
+
+def chardev(c: Context) -> None:
+    if c.value in optstr.HELP_WORDS:
+        from pcemu import chardev as chardevs
+
+        c.show(chardevs.help_text().rstrip("\n"))
+    c.config.chardevs.append(optstr.parse(c.value, "backend"))
+
+
+def serial(c: Context) -> None:
+    c.default_serial = False
+    if c.value.startswith("mon:"):
+        c.default_monitor = False
+    if c.value != "none":
+        c.config.serials.append(c.value)
+
+
+def parallel(c: Context) -> None:
+    c.default_parallel = False
+    if c.value != "none":
+        raise not_yet(c.option, c.value)
+
+
+def monitor(c: Context) -> None:
+    c.default_monitor = False
+    if c.value != "none":
+        c.config.monitors.append(MonitorConfig(c.value))
+
+
+def mon(c: Context) -> None:
+    c.default_monitor = False
+    keys = (key("chardev"), key("mode", choices=("readline", "control")), key("pretty", bool), key("id"))
+    pairs = c.keys(keys, "chardev")
+    if "chardev" not in pairs:
+        raise at(c.option, c.value, "chardev is missing")
+    if pairs.get("mode") == "control":
+        raise at(c.option, c.value, "mode=control (QMP): not implemented yet")
+    c.config.monitors.append(MonitorConfig(f"chardev:{pairs['chardev']}", "readline", str(pairs.get("id", ""))))
+
+
+def debugcon(c: Context) -> None:
+    if c.config.debugcon is not None:
+        raise at(c.option, c.value, "there is one debug console")
+    c.config.debugcon = c.value
+
+
+def echr(c: Context) -> None:
+    try:
+        value = parse_int(c.value)
+    except ValueError:
+        raise at(c.option, c.value, "a character code is expected") from None
+    if not 0 < value < 256:
+        raise at(c.option, c.value, "a character code from 1 to 255 is expected")
+    c.config.escape_char = value
+
+
+def nographic(c: Context) -> None:
+    c.nographic = True
+
+
+def console_defaults(c: Context) -> None:
+    """After all options: what the serial port and the monitor are connected to if nobody said."""
+    config = c.config
+    if c.nographic:
+        if c.default_serial and c.default_monitor:
+            config.serials.append("mon:stdio")
+        else:
+            if c.default_serial:
+                config.serials.append("stdio")
+            if c.default_monitor:
+                config.monitors.append(MonitorConfig("stdio"))
+        return
+    if not c.display and (c.default_serial or c.default_monitor):
+        c.warn("no display is available: the serial port and the monitor are not shown (use -nographic)")
+    if c.default_serial:
+        config.serials.append("null")
+
+
+# -- ends -----------------------------------------------------------------------------------------------------
+
+
+def no_reboot(c: Context) -> None:
+    c.config.no_reboot = True
+    c.config.action_reboot = "shutdown"
+
+
+def no_shutdown(c: Context) -> None:
+    c.config.no_shutdown = True
+    c.config.action_shutdown = "pause"
+
+
+_ACTIONS = {
+    "reboot": ("reset", "shutdown"),
+    "shutdown": ("poweroff", "pause"),
+    "panic": ("pause", "shutdown", "exit-failure", "none"),
+    "watchdog": ("reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi"),
+}
+
+
+def action(c: Context) -> None:
+    pairs = c.keys([key(event, choices=choices) for event, choices in _ACTIONS.items()])
+    for event, what in pairs.items():
+        setattr(c.config, f"action_{event}", what)
+    c.config.no_reboot = c.config.action_reboot == "shutdown"
+    c.config.no_shutdown = c.config.action_shutdown == "pause"
+
+
+def watchdog_action(c: Context) -> None:
+    if c.value not in _ACTIONS["watchdog"]:
+        raise at(c.option, c.value, f"unknown action{suggestion(c.value, _ACTIONS['watchdog'])}")
+    c.config.action_watchdog = c.value
+
+
+def paused(c: Context) -> None:
+    c.config.paused = True
+
+
+def sandbox(c: Context) -> None:
+    try:
+        on = parse_bool(c.value.partition(",")[0].removeprefix("enable="))
+    except ValueError:
+        raise at(c.option, c.value, "'on' or 'off' is expected") from None
+    if on:
+        raise not_yet(c.option, c.value)
+
+
+def data_dir(c: Context) -> None:
+    if c.value == "help":
+        from pcemu.loader.images import FIRMWARE_PATH
+
+        c.show("\n".join((*c.config.data_dirs, *FIRMWARE_PATH)))
+    c.config.data_dirs.append(c.value)
+
+
+# -- time and chance ------------------------------------------------------------------------------------------
+
+_RTC_KEYS = (key("base"), key("clock", choices=("host", "rt", "vm")), key("driftfix", choices=("none", "slew")))
+
+
+def rtc(c: Context) -> None:
+    pairs = c.keys(_RTC_KEYS)
+    for name, value in pairs.items():
+        setattr(c.config.rtc, name, value)
+    _check_date(c)
+
+
+def _check_date(c: Context) -> None:
+    if c.config.rtc.base not in ("utc", "localtime"):
+        try:
+            c.config.rtc.start_ns()
+        except ValueError as error:
+            raise at(c.option, c.value, str(error)) from None
+
+
+def rtc_td_hack(c: Context) -> None:
+    c.config.rtc.driftfix = "slew"
+
+
+def localtime(c: Context) -> None:
+    c.config.rtc.base = "localtime"
+
+
+def startdate(c: Context) -> None:
+    c.config.rtc = RtcConfig("utc" if c.value == "now" else c.value, c.config.rtc.clock, c.config.rtc.driftfix)
+    _check_date(c)
+
+
+_ICOUNT_KEYS = (key("shift"), key("sleep", bool), key("align", bool), key("rr"), key("rrfile"), key("rrsnapshot"))
+AUTO_SHIFT = 3  # 125 million instructions a second of virtual time
+
+
+def icount(c: Context) -> None:
+    pairs = c.keys(_ICOUNT_KEYS, "shift")
+    for name in ("rr", "rrfile", "rrsnapshot"):
+        if name in pairs:
+            raise at(c.option, c.value, f"{name}: not implemented yet")
+    if pairs.get("align"):
+        raise at(c.option, c.value, "align=on: not implemented yet")
+    text = str(pairs.get("shift", "auto"))
+    sleep = bool(pairs.get("sleep", True))
+    if text == "auto":
+        if not sleep:
+            raise at(c.option, c.value, "shift=auto and sleep=off are incompatible")
+        c.warn(f"-{c.option} {c.value}: the shift is not adapted while the guest runs, {AUTO_SHIFT} is used")
+        shift = AUTO_SHIFT
+    else:
+        try:
+            shift = parse_int(text)
+        except ValueError:
+            shift = -1
+        if not 0 <= shift <= 10:
+            raise at(c.option, c.value, f"shift: 'auto' or an integer from 0 to 10 is expected, not '{text}'")
+    c.config.icount = IcountConfig(shift, sleep)
+
+
+def seed(c: Context) -> None:
+    try:
+        c.config.seed = parse_int(c.value)
+    except ValueError:
+        c.config.seed = -1
+    if not 0 <= c.config.seed < 1 << 64:
+        raise at(c.option, c.value, "an integer from 0 to 18446744073709551615 is expected")
+
+
+# -- logs -----------------------------------------------------------------------------------------------------
+
+
+def log(c: Context) -> None:
+    if c.value in optstr.HELP_WORDS:
+        c.show(log_module.help_text())
+    items = log_module.parse_items(c.value, c.warn)
+    c.config.log_items |= {item for item in items if not item.startswith("trace:")}
+    c.config.trace_events += [item[6:] for item in sorted(items) if item.startswith("trace:")]
+    c.config.traceback = True
+
+
+def log_file(c: Context) -> None:
+    c.config.log_file = c.value
+
+
+def trace(c: Context) -> None:
+    from .devices import trace_help
+
+    if c.value in optstr.HELP_WORDS:
+        c.show(trace_help())
+    pairs = c.keys((key("enable"), key("events"), key("file")), "enable")
+    if "enable" in pairs:
+        c.config.trace_events.append(str(pairs["enable"]))
+    if "events" in pairs:
+        try:
+            with open(str(pairs["events"]), encoding="utf-8") as file:
+                lines = [line.strip() for line in file]
+        except OSError as error:
+            raise at(c.option, c.value, f"{pairs['events']}: {error.strerror}") from None
+        c.config.trace_events += [line for line in lines if line and not line.startswith("#")]
+    if "file" in pairs:
+        c.config.trace_file = str(pairs["file"])
+
+
+HOST_OPTIONS: dict[str, Callable[[Context], None]] = {
+    f.__name__: f
+    for f in (
+        chardev, serial, parallel, monitor, mon, debugcon, echr, nographic, no_reboot, no_shutdown, action,
+        watchdog_action, paused, sandbox, data_dir, rtc, rtc_td_hack, localtime, startdate, icount, seed, log,
+        log_file, trace,
+    )
+}  # fmt: skip

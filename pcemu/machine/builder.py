@@ -1,0 +1,112 @@
+"""Building a machine: character devices, board, user devices, monitors, images, and the first reset."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pcemu.qom import Bus, Device, PcemuError, lookup
+from pcemu.qom.errors import UnknownTypeError, suggestion
+
+from . import types
+from .config import DeviceConfig
+
+if TYPE_CHECKING:
+    from .machine import Machine
+
+
+def build(machine: Machine) -> None:
+    """Everything between a MachineConfig and a machine that can run."""
+    config = machine.config
+    board = types.load_board(config.machine)(machine, config.machine_options)
+    machine.board = board
+    _check_globals(machine)
+    if config.chardevs or config.serials or config.monitors or config.debugcon is not None:
+        _build_consoles(machine)
+    board.build()
+    for device in config.devices:
+        add_user_device(machine, device)
+    _build_monitors(machine)
+    _load_images(machine)
+    machine.reset_all()
+
+
+def _build_consoles(machine: Machine) -> None:
+    from pcemu import chardev
+
+    config = machine.config
+    for options in config.chardevs:
+        chardev.create(machine, options)
+    for index, spec in enumerate(config.serials):
+        machine.serial_backends.append(chardev.from_spec(machine, spec, f"serial{index}", device="serial"))
+    if config.debugcon is not None and chardev.from_spec(machine, config.debugcon, "debugcon", device="debugcon"):
+        props = {"iobase": "0xe9", "chardev": "debugcon"}
+        config.devices.insert(0, DeviceConfig("isa-debugcon", props, f"-debugcon {config.debugcon}"))
+
+
+def _build_monitors(machine: Machine) -> None:
+    if not machine.config.monitors:
+        return
+    from pcemu import chardev, monitor
+
+    for index, wanted in enumerate(machine.config.monitors):
+        backend = chardev.from_spec(machine, wanted.spec, f"compat_monitor{index}", device="monitor")
+        if backend is not None:
+            monitor.create(machine, backend)
+
+
+def add_user_device(machine: Machine, wanted: DeviceConfig) -> Device:
+    """-device: find the type and the bus, set the properties, plug in."""
+    props = dict(wanted.props)
+    try:
+        cls = lookup(wanted.driver)
+        if not cls.user_creatable:
+            raise PcemuError(f"'{wanted.driver}' is part of the board and cannot be added")
+        bus = _find_bus(machine, cls, props.pop("bus", None))
+        values: dict[str, Any] = {}
+        ident = props.pop("id", None)
+        for name, value in props.items():
+            values[cls.property_decl(name).name] = value
+        device = cls(machine, bus, ident, **values)
+        device.realize_now()
+    except PcemuError as error:
+        raise PcemuError(f"{wanted.where}: {error}") from None
+    return device
+
+
+def _find_bus(machine: Machine, cls: type[Device], name: str | None) -> Bus | None:
+    if name is None:
+        if cls.bus_type is None:
+            return None
+        bus = machine.find_bus(cls.bus_type)
+        if bus is None:
+            raise PcemuError(f"No '{cls.bus_type}' bus found for device '{cls.type_name}'")
+        return bus
+    known = {bus.name: bus for bus in machine.buses()}
+    # Older command lines say "pci" for the first PCI bus.
+    found = known.get(name) or known.get(f"{name}.0")
+    if found is None:
+        raise PcemuError(f"Bus '{name}' not found{suggestion(name, known)}")
+    if cls.bus_type is not None and found.type_name != cls.bus_type:
+        raise PcemuError(f"'{cls.type_name}' can't go on {found.type_name} bus")
+    return found
+
+
+def _check_globals(machine: Machine) -> None:
+    """-global for a type that exists must name a property it has; other types are only warned about."""
+    for driver, name, _ in machine.globals:
+        try:
+            cls = lookup(driver)
+        except UnknownTypeError:
+            print(f"pcemu: warning: global {driver}.{name} has invalid class name", file=sys.stderr)
+            continue
+        try:
+            cls.property_decl(name)
+        except PcemuError as error:
+            raise PcemuError(f"can't apply global {driver}.{name}: {error}") from None
+
+
+def _load_images(machine: Machine) -> None:
+    from pcemu import loader
+
+    loader.load(machine)

@@ -1,0 +1,363 @@
+"""A whole machine: built from a MachineConfig, run in slices inside its own event loop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+from pcemu.debug.log import Log
+from pcemu.debug.trace import Tracer
+from pcemu.qom.errors import PcemuError
+
+from .base import MachineBase
+from .clock import NEVER, MachineClock
+from .config import MachineConfig
+from .cpu import parse_cpu
+from .exit import DeviceFailure, ExitReason, describe_failure
+
+if TYPE_CHECKING:
+    from .loop import MachineLoop
+
+SLICE_NS = 1_500_000  # how long the guest runs before the host's files are looked at
+SLICE_INSNS = 100_000  # the same with instruction-count time, where the clock says nothing about the host
+CATCH_UP_NS = 10_000_000  # host-clock time never jumps further than this between two slices
+MAX_STATE_DUMPS = 1  # a guest that triple-faults for ever must not fill a disk
+
+
+class Machine(MachineBase):
+    """``Machine(config).build().run()``; `core` stands in for the compiled core in tests."""
+
+    def __init__(self, config: MachineConfig, core: Any = None) -> None:
+        if core is None:
+            from pcemu._core import engine as core
+        self.config = config
+        self.core = core
+        icount = config.icount
+        self.icount_mode = icount is not None
+        self._jump_when_idle = icount is not None and not icount.sleep
+        shift = None if icount is None else icount.shift
+        log = Log(config.log_items)
+        if config.log_file:
+            log.open_file(config.log_file)
+        tracer = Tracer(config.trace_events, log.write) if config.trace_events else Tracer()
+        clock = MachineClock(core.Clock(shift, icount.sleep if icount else True))
+        super().__init__(core.Memory(), core.IoSpace(), clock, ram_size=config.ram_size, seed=config.seed,
+                         log=log, tracer=tracer)  # fmt: skip
+        self.rtc_config = config.rtc
+        self.globals = list(config.globals)
+        self.parse_cpu = parse_cpu
+        self.cpu_models: list[Any] = []
+        self.board: Any = None
+        self.monitors: list[Any] = []
+        self.serial_backends: list[Any] = []  # chardevs of the board's serial ports, None: no port
+        self.parallel_backends: list[Any] = []
+        self.status = "prelaunch"  # QMP's run states
+        self.exit_reason: ExitReason | None = None
+        self.listeners: list[Callable[[str, dict[str, Any]], None]] = []  # of events, by QMP's names
+        self.powerdown_handlers: list[Callable[[], None]] = []
+        self._requests: list[tuple[str, str, int]] = []
+        self._loop: MachineLoop | None = None
+        self._failure: BaseException | None = None
+        self._inside_cpu = False
+        self._dumps = 0
+        self._seen_ns = 0  # virtual time when we last looked, to notice that the host starved us
+        self._idle_since = 0  # host time when the guest went to sleep
+        self._closed = False
+
+    # -- building -------------------------------------------------------------------------------------------
+
+    def build(self) -> Machine:
+        """Board, devices, images; then reset of everything. The machine is ready to run after it."""
+        from .builder import build
+
+        build(self)
+        self.clock.stop()
+        return self
+
+    @property
+    def host_time(self) -> bool:
+        return not self.icount_mode
+
+    # -- the loop -------------------------------------------------------------------------------------------
+
+    @property
+    def loop(self) -> MachineLoop:
+        """The private event loop, made when first needed."""
+        if self._loop is None:
+            from .loop import MachineLoop
+
+            self._loop = MachineLoop(self)
+            self._loop.set_exception_handler(self._loop_failed)
+        return self._loop
+
+    def add_reader(self, fd: int, callback: Callable[[], object]) -> None:
+        """Call `callback` in the machine's thread whenever `fd` can be read."""
+        self.loop.add_reader(fd, callback)
+
+    def remove_reader(self, fd: int) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(fd)
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """From any thread: run `callback` in the machine's thread, soon."""
+        self.loop.call_soon_threadsafe(callback)
+        for cpu in self.cpus:
+            cpu.request_exit()
+
+    def _loop_failed(self, loop: Any, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is None:
+            print(f"pcemu: {context.get('message')}", file=sys.stderr)
+            return
+        self._failure = self._failure or error
+        loop.stop()
+
+    # -- running --------------------------------------------------------------------------------------------
+
+    def run(self) -> ExitReason:
+        """Run until the machine ends. Devices' exceptions come out as DeviceFailure."""
+        if self._inside_cpu:
+            raise RuntimeError("the machine is running: it cannot be run from inside a device")
+        if self.status == "prelaunch" and not self.config.paused:
+            self.cont()
+        loop = self.loop
+        while self.exit_reason is None:
+            try:
+                loop.run_active()
+            except Exception as error:
+                self._failure = self._failure or error
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                self._halt("internal-error")
+                if isinstance(failure, PcemuError):
+                    raise failure
+                raise DeviceFailure(describe_failure(failure)) from failure
+        return self.exit_reason
+
+    def step(self, count: int = 1) -> int:
+        """Run `count` instructions (fewer if the guest halts for good or ends); returns how many ran."""
+        cpu = self.cpu
+        start: int = cpu.icount
+        was_running = self.status == "running"
+        if not was_running:
+            self.clock.start()
+        try:
+            while (left := count - (cpu.icount - start)) > 0 and self.exit_reason is None:
+                self.clock.run_due()
+                self._serve_requests()
+                reason = self._run_cpu(left)
+                if reason == "shutdown":
+                    self._triple_fault()
+                elif reason == "halted":
+                    deadline = self.clock.next_deadline()
+                    if deadline == NEVER or self._requests:
+                        break
+                    self.clock.advance_to(deadline)
+        finally:
+            if not was_running:
+                self.clock.stop()
+        return int(cpu.icount - start)
+
+    def run_slice(self) -> bool:
+        """One slice of guest time; False when the guest has nothing to do (see machine/loop.py)."""
+        if self.status != "running":
+            if self._requests:
+                self._serve_requests()
+                return True
+            return False
+        end = monotonic_ns() + SLICE_NS
+        cpu, clock = self.cpu, self.clock
+        self._limit_catch_up()
+        busy = False
+        while self.status == "running":
+            if clock.run_due():
+                busy = True
+            if self._requests:
+                self._serve_requests()
+                busy = True
+                continue
+            before = cpu.icount
+            reason = self._run_cpu(SLICE_INSNS if self.icount_mode else 2**62)
+            if cpu.icount != before or reason != "halted":
+                busy = True
+            if reason == "shutdown":
+                self._triple_fault()
+            elif reason == "halted" and not self._requests:
+                deadline = clock.next_deadline()
+                if self._jump_when_idle and deadline != NEVER:
+                    clock.advance_to(deadline)
+                    busy = True
+                elif deadline > clock.now():
+                    break
+            elif reason == "breakpoint":
+                self.stop("debug")
+            if monotonic_ns() >= end:
+                break
+        self._seen_ns = clock.now()
+        self._idle_since = monotonic_ns()
+        return busy
+
+    def _run_cpu(self, budget: int) -> str:
+        core = self.clock.core
+        deadline = self.clock.next_deadline()
+        if not self.icount_mode:
+            deadline = min(deadline, self.clock.now() + SLICE_NS)
+        core.deadline = deadline
+        self._inside_cpu = True
+        try:
+            reason: str = self.cpu.run(budget)
+        finally:
+            self._inside_cpu = False
+        return reason
+
+    def idle_seconds(self) -> float | None:
+        """How long to sleep while the guest is halted."""
+        if self.status != "running":
+            return None
+        deadline = self.clock.next_deadline()
+        if deadline == NEVER:
+            return None
+        return max(0, deadline - self.clock.now()) / 1e9
+
+    def woke_up(self) -> None:
+        """After a sleep: instruction-count time moves on by what was slept, to the next deadline at most."""
+        if self.status == "running":
+            if self.icount_mode:
+                now = self.clock.now()
+                slept = monotonic_ns() - self._idle_since
+                self.clock.advance_to(min(now + max(slept, 0), max(now, self.clock.next_deadline())))
+                self._idle_since += max(slept, 0)
+            else:
+                self._seen_ns = max(self._seen_ns, min(self.clock.now(), self.clock.next_deadline()))
+
+    def _limit_catch_up(self) -> None:
+        """A host that did not run us for a while must not show as a jump of the guest's time."""
+        if self.icount_mode:
+            return
+        excess = self.clock.now() - self._seen_ns - CATCH_UP_NS
+        if excess > 0 and self._seen_ns:
+            self.clock.slip(excess)
+
+    # -- life -----------------------------------------------------------------------------------------------
+
+    def cont(self) -> None:
+        """Start or go on."""
+        if self.status == "running":
+            return
+        self.clock.start()
+        self._seen_ns = self.clock.now()
+        self._idle_since = monotonic_ns()
+        self.status = "running"
+        self.emit_event("RESUME")
+
+    def stop(self, status: str = "paused") -> None:
+        """Stand still: no guest code, no virtual time. Monitors go on."""
+        if self.status == "running":
+            self._halt(status)
+            self.emit_event("STOP")
+
+    def _halt(self, status: str) -> None:
+        if self.status == "running":
+            self.clock.stop()
+            self._request_exit()
+        self.status = status
+
+    def _request_exit(self) -> None:
+        for cpu in self.cpus:
+            cpu.request_exit()
+
+    def quit(self, status: int = 0, cause: str = "host-qmp-quit") -> None:
+        """End the machine, whatever -no-shutdown says."""
+        self._ask("quit", cause, status)
+
+    def request_reset(self, cause: str = "guest-reset") -> None:
+        """Reset the machine after the current instruction (or end it: -no-reboot)."""
+        self._ask("reset", cause, 0)
+
+    def request_shutdown(self, cause: str = "guest-shutdown", status: int = 0) -> None:
+        """Power off after the current instruction; a status other than 0 ends the process in any case."""
+        self._ask("quit" if status else "shutdown", cause, status)
+
+    def request_powerdown(self) -> None:
+        """Press the power button; what happens is up to the guest."""
+        self.emit_event("POWERDOWN")
+        for handler in self.powerdown_handlers:
+            handler()
+
+    def on_powerdown(self, handler: Callable[[], None]) -> None:
+        """A device that has a power button to press."""
+        self.powerdown_handlers.append(handler)
+
+    def _ask(self, what: str, cause: str, status: int) -> None:
+        self._requests.append((what, cause, status))
+        if self._inside_cpu:
+            self._request_exit()
+
+    def _serve_requests(self) -> None:
+        requests, self._requests = self._requests, []
+        # The strongest wins: an end over a power-off over a reset.
+        for wanted in ("quit", "shutdown", "reset"):
+            for what, cause, status in requests:
+                if what == wanted:
+                    self._serve(what, cause, status)
+                    return
+
+    def _serve(self, what: str, cause: str, status: int) -> None:
+        guest = cause.startswith(("guest", "isa-debug"))
+        if what == "reset":
+            if self.config.action_reboot == "shutdown" or self.config.no_reboot:
+                what = "shutdown"
+            else:
+                self.emit_event("RESET", {"guest": guest, "reason": cause})
+                self.reset_all()
+                return
+        self.emit_event("SHUTDOWN", {"guest": guest, "reason": cause})
+        if what == "shutdown" and (self.config.action_shutdown == "pause" or self.config.no_shutdown):
+            self._halt("shutdown")
+            self.emit_event("STOP")
+            return
+        self._end(ExitReason(cause, status))
+
+    def _end(self, reason: ExitReason) -> None:
+        self._halt("shutdown")
+        self.exit_reason = reason
+        self.loop.stop()
+
+    def _triple_fault(self) -> None:
+        """The CPU shut down: say so, show its state, and reset as the board's logic does."""
+        from .cpudump import dump_cpu
+
+        print("pcemu: triple fault: the processor shut down", file=sys.stderr)
+        if self._dumps < MAX_STATE_DUMPS:
+            self._dumps += 1
+            print(dump_cpu(self.cpu), file=sys.stderr, flush=True)
+        self.request_reset("guest-reset")
+
+    def emit_event(self, name: str, data: dict[str, Any] | None = None) -> None:
+        """Tell monitors what happened."""
+        for listener in self.listeners:
+            listener(name, data or {})
+
+    # -- end ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give everything back to the host: terminals, sockets, files. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        for chardev in reversed(list(self.chardevs.values())):
+            try:
+                chardev.close()
+            except Exception as error:
+                print(f"pcemu: chardev '{chardev.id}': {error}", file=sys.stderr)
+        if self._loop is not None:
+            self._loop.close()
+        self.log.close()
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,21 @@
+"""The empty machine: RAM and a processor, nothing to boot from. For monitors and tests."""
+
+from __future__ import annotations
+
+from pcemu.qom import MemoryRegion
+
+from .board import Board
+from .cpu import add_cpu
+
+
+class NoBoard(Board):
+    """-machine none."""
+
+    desc = "empty machine"
+
+    def build(self) -> None:
+        machine = self.machine
+        cpu = add_cpu(machine, self.default_cpu)
+        cpu.intack = lambda: 0
+        if machine.ram_size:
+            machine.memory_root.add(MemoryRegion.ram("ram", machine.ram_size, machine.memory.alloc("ram", machine.ram_size)), 0)
