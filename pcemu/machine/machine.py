@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from time import monotonic_ns
@@ -31,7 +32,7 @@ class Machine(MachineBase):
 
     def __init__(self, config: MachineConfig, core: Any = None) -> None:
         if core is None:
-            from pcemu._core import engine as core
+            core = importlib.import_module("pcemu._core.engine")
         self.config = config
         self.core = core
         icount = config.icount
@@ -210,6 +211,10 @@ class Machine(MachineBase):
             reason: str = self.cpu.run(budget)
         finally:
             self._inside_cpu = False
+        if not self.icount_mode:
+            late = self.clock.now() - deadline - CATCH_UP_NS
+            if late > 0:
+                self.clock.slip(late)
         return reason
 
     def idle_seconds(self) -> float | None:

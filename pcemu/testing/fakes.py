@@ -152,6 +152,8 @@ class FakeCpu:
         self.regs: dict[str, int] = {}
         self.script: list[Callable[[], str]] = []
         self.on_intr: Callable[[int], None] | None = None
+        self.io: Any = None
+        self.memory: Any = None
 
     def reset(self) -> None:
         self.resets += 1
@@ -162,6 +164,7 @@ class FakeCpu:
             self.exit_requested = False
             return "exit_request"
         if self.script:
+            self.icount += 1
             return self.script.pop(0)()
         self.halted = True
         return "halted"
@@ -213,3 +216,37 @@ def _find(ranges: list[Any], addr: int, size: int) -> tuple[Any, int]:
         return entry, min(size, entry[0] + entry[1] - addr)
     end = ranges[index][0] if index < len(ranges) else addr + size
     return None, min(size, end - addr)
+
+
+class FakeCore:
+    """Stands in for the module pcemu._core.engine: ``Machine(config, core=FakeCore())``.
+
+    `script` is what the guest does: each function gets the machine's FakeCpu and returns why run() came back
+    ("budget", "halted", "shutdown", ...). When the script is over the guest is halted for good.
+    """
+
+    def __init__(self, *script: Callable[[FakeCpu], str]) -> None:
+        self.script = list(script)
+        self.cpus: list[FakeCpu] = []
+        self.clock: FakeClock | None = None
+
+    def Clock(self, icount_shift: int | None = None, sleep: bool = True) -> FakeClock:
+        self.clock = FakeClock()
+        return self.clock
+
+    def Memory(self) -> FakeMemory:
+        return FakeMemory()
+
+    def IoSpace(self) -> FakeIoSpace:
+        return FakeIoSpace()
+
+    def Cpu(self, memory: FakeMemory, io: FakeIoSpace, clock: FakeClock, model: object) -> FakeCpu:
+        cpu = FakeCpu()
+        cpu.io, cpu.memory = io, memory
+        cpu.script = [self._bound(step, cpu) for step in self.script]
+        self.cpus.append(cpu)
+        return cpu
+
+    @staticmethod
+    def _bound(step: Callable[[FakeCpu], str], cpu: FakeCpu) -> Callable[[], str]:
+        return lambda: step(cpu)
