@@ -1,0 +1,60 @@
+"""Boots: every case of cases/*.toml, and what needs two runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from boot import runner
+from boot.files import Files
+
+CASES = runner.load_cases()
+FILES = Files()
+
+
+def _parameters() -> list[object]:
+    parameters = []
+    for case in CASES:
+        marks = [pytest.mark.boot, *(getattr(pytest.mark, mark) for mark in case.marks)]
+        if case.pcemu_only and runner.EMULATOR:
+            marks.append(pytest.mark.skip(reason="says how pcemu, not another emulator, behaves"))
+        parameters.append(pytest.param(case, id=case.name, marks=marks))
+    return parameters
+
+
+@pytest.mark.parametrize("case", _parameters())
+def test_boot(case: runner.Case, tmp_path: Path) -> None:
+    runner.run(case, FILES, tmp_path)
+
+
+def _twice(args: str, tmp_path: Path) -> None:
+    case = runner.Case(name="twice", args=args)
+    first = runner.run(case, FILES, tmp_path)
+    assert runner.run(case, FILES, tmp_path) == first
+    assert first
+
+
+@pytest.mark.boot
+def test_counted_time_repeats_the_tour(tmp_path: Path) -> None:
+    _twice("-nographic -nodefaults -serial stdio -kernel builtin:tour", tmp_path)
+
+
+@pytest.mark.boot
+@pytest.mark.fetch
+@pytest.mark.slow
+def test_counted_time_repeats_linux(tmp_path: Path) -> None:
+    """With the kernel's time stamps in the output, the same bytes mean the same instruction counts."""
+    args = "-m 64 -display none -nodefaults -serial stdio -kernel {686} -initrd {hello-i386} -append console=ttyS0"
+    _twice(args, tmp_path)
+
+
+def test_expected_trouble_is_recognised() -> None:
+    """The filters of the runner find what they are there for."""
+    case = runner.Case(name="x", args="", linux=True)
+    assert runner.check_output(case, "[    1.0] irq 9: nobody cared (try booting with the irqpoll option)")
+    assert runner.check_output(case, "# warning: a thing nobody has seen before")
+    assert runner.check_output(case, "EXERCISE rtc FAIL: found '', expected '1'")
+    assert not runner.check_output(case, "[    1.0] clocksource: Switched to clocksource tsc")
+    assert all(re.compile(pattern) for pattern in runner.TROUBLE)

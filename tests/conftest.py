@@ -1,0 +1,31 @@
+"""What all rings of tests share: the options of the suite, and the tree on the import path."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+for directory in (ROOT, ROOT / "tests"):
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the tests that take hours as well (make soak)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: takes minutes to hours; runs with --soak only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--soak"):
+        return
+    kept = [item for item in items if "soak" not in item.keywords]
+    left_out = [item for item in items if "soak" in item.keywords]
+    if left_out:
+        items[:] = kept
+        config.hook.pytest_deselected(items=left_out)
