@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pcemu.qom.errors import PcemuError
 
-class LoaderError(ValueError):
+
+class LoaderError(PcemuError, ValueError):
     """An image or a table that cannot be used. The text is one line that names the option and the file."""
 
     def __init__(self, option: str, file: object, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Image files: found, read whole, and never larger than they can be of use."""
+"""Image files: found, and read whole, but never more of them than could be of use."""
 
 from __future__ import annotations
 
@@ -8,31 +8,47 @@ from pathlib import Path
 
 from .errors import LoaderError
 
-# Where firmware images are looked for when -bios names no path, in this order.
+BUILTIN = "builtin:"
+# Where a firmware image is looked for when -bios gives no path, in this order.
 FIRMWARE_PATH = ("/usr/share/seabios", "/usr/share/qemu", "/usr/local/share/qemu", "/usr/share/qemu-kvm")
+_DATA = Path(__file__).resolve().parent.parent / "data"
 
 
 def read_image(option: str, name: str, limit: int) -> bytes:
     """The contents of a file that may have at most `limit` bytes."""
     try:
-        with open(name, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if stat.S_ISDIR(mode):
-                raise LoaderError(option, name, "is a directory")
+        # Not blocking: a FIFO without a writer must not hang us.
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise LoaderError(option, name, "not a regular file")
             data = file.read(limit + 1)
     except OSError as error:
         raise LoaderError(option, name, error.strerror or str(error)) from None
     except ValueError:
-        raise LoaderError(option, repr(name), "is not a file name") from None
+        raise LoaderError(option, repr(name), "not a file name") from None
     if not data:
         raise LoaderError(option, name, "the file is empty")
     if len(data) > limit:
-        raise LoaderError(option, name, f"the file is larger than {limit} bytes")
+        raise LoaderError(option, name, f"the file is larger than {limit / (1 << 20):g} MiB, too large to load")
     return data
 
 
+def read_kernel(option: str, name: str, limit: int) -> bytes:
+    """A kernel image: a file, or one of the guests that come with the package."""
+    if not name.startswith(BUILTIN):
+        return read_image(option, name, limit)
+    guest = name[len(BUILTIN) :]
+    known = sorted(path.stem for path in _DATA.glob("*.elf"))
+    if guest not in known:
+        there = f"there is {', '.join(known)}" if known else "none was built into this installation"
+        raise LoaderError(option, name, f"no such built-in guest; {there}")
+    return read_image(option, str(_DATA / f"{guest}.elf"), limit)
+
+
 def find_firmware(name: str) -> str | None:
-    """A firmware file by path, or by name in PCEMU_FIRMWARE_PATH and where distributions keep it."""
+    """A firmware file by path, or by name in PCEMU_FIRMWARE_PATH and where distributions keep them."""
     if os.path.exists(name):
         return name
     if os.sep in name:

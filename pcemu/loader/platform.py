@@ -54,7 +54,7 @@ class Platform:
         hpet = machine.find("hpet")
         kbd = machine.find("i8042")
         pci = machine.find("i440FX-pcihost") is not None
-        config = machine.config
+        model = getattr(machine.cpu, "model", None)
         return cls(
             low_ram=low,
             high_ram=high,
@@ -71,8 +71,9 @@ class Platform:
             mouse=kbd is not None,
             rtc=machine.find("mc146818rtc") is not None,
             fw_cfg=machine.find("fw_cfg_io") is not None,
+            long_mode=model is None or model.has("lm"),
             reset_register=machine.find("PIIX3") is not None,
-            acpi=pci and pm is not None and not config.no_acpi,
+            acpi=pci and pm is not None and not machine.config.no_acpi,
         )
 
 

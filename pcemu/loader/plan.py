@@ -1,0 +1,51 @@
+"""What a boot protocol works with and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .e820 import E820Entry
+from .layout import Layout
+from .platform import Platform
+
+KERNEL = "-kernel"
+INITRD = "-initrd"
+APPEND = "-append"
+
+# Low memory that every protocol uses the same way. Page 0 holds the interrupt table and the BIOS data area.
+GDT_ADDR = 0x6000
+INFO_ADDR = 0x7000  # boot_params, Multiboot information, hvm_start_info
+PAGE_TABLES_ADDR = 0x8000  # six pages
+CMDLINE_ADDR = 0x20000
+CMDLINE_ROOM = 0x10000
+
+
+@dataclass
+class BootPlan:
+    """A guest ready to be put into memory, at every reset anew."""
+
+    name: str  # the protocol, for `info roms` and messages
+    start: Callable[[Any], None]  # sets the CPU's registers
+    writes: list[tuple[int, bytes]] = field(default_factory=list)
+    zeros: list[tuple[int, int]] = field(default_factory=list)  # start, size
+
+
+@dataclass
+class BootRequest:
+    """What the user gave, and the machine it is for."""
+
+    kernel_name: str
+    kernel: bytes
+    initrd_name: str | None
+    cmdline: bytes
+    platform: Platform
+    layout: Layout
+    memory_map: list[E820Entry]
+    rsdp: int  # 0: no ACPI
+
+    @property
+    def image_limit(self) -> int:
+        """No file larger than the RAM it has to go to can be of use."""
+        return max(self.platform.low_ram, 1 << 20)
