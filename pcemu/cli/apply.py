@@ -312,8 +312,10 @@ def apply(c: Context, do: str) -> None:
     try:
         function(c)
     except PcemuError as error:
-        if isinstance(error, UsageError) or str(error).startswith("-"):
+        if isinstance(error, UsageError):
             raise
+        if str(error).startswith("-"):
+            raise UsageError(str(error)) from None
         raise at(c.option, c.value, str(error)) from None
 
 

@@ -26,7 +26,8 @@ def parse(arguments: Sequence[str]) -> MachineConfig:
         name = word[2:] if word.startswith("--") else word[1:]
         option = BY_NAME.get(name)
         if option is None:
-            raise UsageError(f"{word}: invalid option{suggestion(word, [f'-{known}' for known in BY_NAME])}")
+            hint = suggestion(name, BY_NAME).replace(" '", " '-")
+            raise UsageError(f"{word}: invalid option{hint}")
         if option.arg and not words:
             if not option.implemented:
                 raise not_yet(name)

@@ -24,5 +24,7 @@ class OverlapError(PcemuError):
 
 def suggestion(name: str, candidates: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` when a candidate is close, else nothing."""
-    close = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.6)
+    slack = max(1, len(name) // 4)
+    near = [word for word in candidates if abs(len(word) - len(name)) <= slack]
+    close = difflib.get_close_matches(name, near, n=1, cutoff=0.7)
     return f" (did you mean '{close[0]}'?)" if close else ""
