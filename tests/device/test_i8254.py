@@ -659,7 +659,7 @@ def reference_run(word: int, script: list[tuple[str, int]]) -> list[tuple[int, i
                     odd = count & 1
                 elif ce is not None and (gate or mode in (1, 5)):
                     if mode == 3:
-                        if ce == 2 and not (odd and out) or ce == 0:
+                        if (ce == 2 and not (odd and out)) or ce == 0:
                             out ^= 1
                             ce, odd = count & ~1, count & 1
                         else:
