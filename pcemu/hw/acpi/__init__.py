@@ -1,0 +1,1 @@
+"""Power management: the PIIX4's ACPI function and its SMBus."""
