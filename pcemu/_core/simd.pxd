@@ -1,0 +1,133 @@
+"""Shared by the MMX, SSE and state-image families: aligned operands, the floating-point environment, MMX and x87.
+
+While the CPU runs, the host's MXCSR holds the guest's rounding, DAZ and FTZ with every exception masked, so that a handler is
+one host instruction. The sticky flags gather there and come home on STMXCSR, FXSAVE and fp_leave(). The engine calls
+fp_enter() when it starts to run handlers and fp_leave() before anything else of the host's may compute: at its exit and
+around callbacks. With an exception unmasked every operation takes fp_slow() (x_sse_fp.pyx).
+"""
+from pcemu._core.access cimport *
+
+cdef extern from "host_fp.h" nogil:
+    u32 host_mxcsr_get() noexcept
+    void host_mxcsr_set(u32) noexcept
+    const int PCEMU_X86
+
+include "gen/features.pxi"
+
+cdef enum:
+    MXCSR_FLAGS = 0x3F
+    MXCSR_DAZ = 1 << 6
+    MXCSR_MASKS = 0x1F80
+    MXCSR_CONTROL = 0xE040      # rounding, FTZ, DAZ
+    MXCSR_MM = 1 << 17          # AMD: misaligned operands allowed
+    HOST_FP_ON = 1 << 31        # in Cpu.host_fp, with the host's own MXCSR below it
+    FSW_ES = 1 << 7
+
+
+cdef inline void fp_enter(Cpu* c) noexcept nogil:
+    """The guest's floating-point environment into the host."""
+    c.host_fp = host_mxcsr_get() | <u32>HOST_FP_ON
+    host_mxcsr_set((c.mxcsr & (MXCSR_CONTROL | MXCSR_FLAGS)) | MXCSR_MASKS)
+
+
+cdef inline void fp_leave(Cpu* c) noexcept nogil:
+    """Sticky flags home, the host's own environment back."""
+    if PCEMU_X86:
+        c.mxcsr |= host_mxcsr_get() & MXCSR_FLAGS
+    host_mxcsr_set(c.host_fp & ~<u32>HOST_FP_ON)
+    c.host_fp = 0
+
+
+cdef inline u32 get_mxcsr(Cpu* c) noexcept nogil:
+    """MXCSR as the guest sees it, in a handler or outside."""
+    if PCEMU_X86 and c.host_fp:
+        c.mxcsr |= host_mxcsr_get() & MXCSR_FLAGS
+    return c.mxcsr
+
+
+cdef inline void set_mxcsr(Cpu* c, u32 v) noexcept nogil:
+    c.mxcsr = v
+    if PCEMU_X86 and c.host_fp:
+        host_mxcsr_set((v & (MXCSR_CONTROL | MXCSR_FLAGS)) | MXCSR_MASKS)
+
+
+cdef inline bint feature(Cpu* c, u32 n) noexcept nogil:
+    """Does the CPU model have this feature (FEAT_*)?"""
+    return (c.feat[n >> 6] >> (n & 63)) & 1
+
+
+cdef inline u32 mxcsr_mask(Cpu* c) noexcept nogil:
+    """The bits that exist."""
+    return 0xFFFF | MXCSR_MM if feature(c, FEAT_MISALIGNSSE) else 0xFFFF
+
+
+cdef inline bint fp_quiet(Cpu* c) noexcept nogil:
+    """All exceptions masked: the ordinary case."""
+    return LIKELY((c.mxcsr & MXCSR_MASKS) == MXCSR_MASKS)
+
+# -------------------------------------------------------------------------------------------- 16-byte operands
+
+cdef inline bint misaligned(Cpu* c) noexcept nogil:
+    """An operand is not on its 16-byte boundary: #GP(0), unless MXCSR.MM allows it."""
+    if c.mxcsr & MXCSR_MM:
+        return 0
+    set_exc_err(c, EXC_GP, 0)
+    return 1
+
+
+cdef inline bint ea16(Cpu* c, Op* op, int access) noexcept nogil:
+    """Address of an aligned 16-byte operand into c.ea. The alignment check of legacy SSE is #GP(0), never #AC."""
+    if UNLIKELY(not ea(c, op, 16, access)):
+        if c.exit == EXIT_FAULT and c.exc_vector == EXC_AC:
+            set_exc_err(c, EXC_GP, 0)
+        return 0
+    return LIKELY(not c.ea & 15) or not misaligned(c)
+
+
+cdef inline u8* ld16a(Cpu* c, Op* op) noexcept nogil:
+    """The op's aligned 16-byte operand, for reading. NULL: return fault(c, op)."""
+    cdef u64 va
+    if LIKELY(op.am == AM_FLAT64):
+        va = c.r[op.base] + (c.r[op.index] << (op.scale & 3)) + <u64><s64>op.disp + c.seg[op.seg].base
+    elif op.am == AM_FLAT32:
+        va = <u32>(<u32>(c.r[op.base] + (c.r[op.index] << (op.scale & 3)) + <u64><s64>op.disp) + c.seg[op.seg].base)
+    else:
+        if not ea16(c, op, ACC_READ):
+            return NULL
+        va = c.ea
+    if UNLIKELY(va & 15):
+        if misaligned(c):
+            return NULL
+    return ldv(c, op, va, 16)
+
+
+cdef inline bint st16a(Cpu* c, Op* op, const u8* src) noexcept nogil:
+    """Store 16 bytes to the op's aligned operand. False: return fault(c, op)."""
+    cdef u8* p
+    if not ea16(c, op, ACC_WRITE):
+        return 0
+    p = wrp(c, op, c.ea, 16)
+    if LIKELY(p is not NULL):
+        (<u64*>p)[0] = (<u64*>src)[0]
+        (<u64*>p)[1] = (<u64*>src)[1]
+        return 1
+    return mmu.st_slow_bytes(c, op, c.ea, src, 16)
+
+# ------------------------------------------------------------------------------------------------ MMX and x87
+
+cdef inline Op* raise_mf(Cpu* c, Op* op) noexcept nogil:
+    """An x87 exception is pending and the instruction looks: #MF."""
+    return raise_exc(c, op, EXC_MF)
+
+
+cdef inline void mmx_state(Cpu* c) noexcept nogil:
+    """An MMX instruction: TOP is 0 and every x87 register valid (SDM vol. 1, 9.5)."""
+    c.ftop = 0
+    c.ftag = 0xFF
+
+
+cdef inline void mmx_put(Cpu* c, u32 i, u64 v) noexcept nogil:
+    """... that writes: sign and exponent of the x87 register are all ones."""
+    c.fpr[2 * i] = v
+    c.fpr[2 * i + 1] = 0xFFFF
+    mmx_state(c)
