@@ -40,8 +40,41 @@ cdef bint load_pdptes(Cpu* c, u64 cr3) noexcept nogil   # PAE: false = #GP(0) pe
 cdef bint translate(Cpu* c, u64 va, u64* pa) noexcept nogil   # debug: no A/D update, no fault
 
 # Ports and devices (these take the GIL). False: EXIT_SINGLE or EXIT_CALLBACK is pending.
-cdef bint port_in(Cpu* c, u32 port, int size, u64* out) noexcept nogil
-cdef bint port_out(Cpu* c, u32 port, int size, u64 v) noexcept nogil
+cdef bint port_in(Cpu* c, u32 port, int size, u64* out) noexcept with gil
+cdef bint port_out(Cpu* c, u32 port, int size, u64 v) noexcept with gil
 cdef u64 read_tsc(Cpu* c) noexcept nogil         # exact at the running instruction
 cdef u64 icount_now(Cpu* c) noexcept nogil       # instructions retired before the running one (which ends its block)
 cdef u64 next_random(Cpu* c) noexcept nogil
+cdef u64 ea_offset(Cpu* c, Op* op) noexcept nogil   # the operand's offset at its address size (LEA; no segment)
+cdef bint io_allowed(Cpu* c, u32 port, int size) noexcept nogil   # IOPL and the TSS bitmap; false: #GP(0) (or the bitmap's fault) is pending
+
+# for the engine
+cdef class Memory:
+    cdef Mach* m
+    cdef int fd
+    cdef list targets
+    cdef list blocks
+    cdef public object error
+    cdef list cpus
+    cdef object __weakref__
+    cdef reraise(self)
+
+cdef class IoSpace:
+    cdef u16 index[65536]
+    cdef u32 first[4096]
+    cdef u32 offset[4096]
+    cdef list reads
+    cdef list writes
+    cdef u32 n
+    cdef u64 read(self, u32 port, int size)
+    cdef write(self, u32 port, int size, u64 v)
+
+cdef bint fetch_page(Cpu* c, u64 lin, u8** host) noexcept nogil     # execute access; false: fault pending
+cdef bint xlate(Cpu* c, u64 va, int acc, u32 cpl, u64* pa) noexcept nogil
+cdef void protect_code(Cpu* c, u64 ram_page) noexcept nogil         # drop write TLB entries of a page that now holds code
+cdef void init_tlbs(Cpu* c) noexcept nogil
+cdef bint mach_read(Mach* m, Cpu* c, u64 pa, u8* buf, u64 size) noexcept nogil
+cdef bint mach_write(Mach* m, Cpu* c, u64 pa, const u8* buf, u64 size, bint rom_too) noexcept nogil
+cdef void bump_jc(Cpu* c) noexcept nogil
+cdef s64 clock_ns(Cpu* c) noexcept nogil
+cdef s64 host_ns() noexcept nogil

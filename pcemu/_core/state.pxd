@@ -193,8 +193,8 @@ cdef struct Block:
     u32 mode
     u32 n               # instructions; N_DEAD once invalidated, so that no budget ever admits it
     u32 nbytes
-    u32 cross           # the (only) instruction crosses into another page
-    u64 addr2           # ... whose offset is this
+    u32 cross           # the (only) instruction crosses into another page: bytes of it that lie there
+    u8 tail[16]         # ... and these they were: compared, with a fresh translation, at every entry
     Op* ops             # n ops and a final one that leaves (falls through to the next pc)
     Block* chain0       # successors inside the page: not taken / fall through, taken
     Block* chain1
@@ -429,8 +429,18 @@ cdef struct Cpu:
     u64 rng
     Mach* m
     void* pyobj         # the owning Python object (borrowed)
+    void* io            # IoSpace (borrowed)
+    u32 in_insn         # 1 while an instruction runs: the count includes it already
     u32 id
     u32 halted
+    u32 running
+    u32 cur_n           # length of `cur` when it was entered (it may be marked dead meanwhile)
+    u32 leave_now
+    u32 n_stops
+    u32 skip_stop
+    u64 stops[32]       # a debugger's breakpoints, linear addresses
+    Block scratch       # the block of one that is never cached
+    Op scratch_ops[2]
     u32 exit_request_pad[12]
     u32 exit_request    # set from other threads; alone on its cache line
     u32 pad2[15]
@@ -462,7 +472,7 @@ cdef struct PageInfo:   # one for each 4 KiB page of host RAM space
     u64 bitmap          # 64 bytes a bit: holds translated code
     Block* blocks
     u32 dirty
-    u32 crossers        # instructions of other pages that end in this one
+    u32 pad
 
 cdef enum:
     R_UNMAPPED = 0
@@ -483,6 +493,7 @@ cdef struct Mach:
     u64 ram_used
     PageInfo* pages
     Range* ranges
+    Range* last_range
     u32 n_ranges
     u32 map_gen
     # blocks

@@ -1,0 +1,1 @@
+"""The compiled core: decoder, handlers, memory, blocks and the run loop."""

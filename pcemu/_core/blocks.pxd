@@ -1,0 +1,20 @@
+"""The block cache: blocks by physical address and mode (blocks.pyx)."""
+from pcemu._core.state cimport *
+
+cdef Block* find_block(Mach* m, u64 addr, u32 mode) noexcept nogil
+cdef Block* new_block(Mach* m, u32 max_ops) noexcept nogil      # NULL: the arena is full, flush_all() and try again
+cdef void commit_block(Mach* m, Block* b, u32 n_ops) noexcept nogil
+cdef void invalidate(Mach* m, u64 addr, u64 size) noexcept nogil     # kill the blocks that overlap [addr, addr + size)
+cdef void flush_all(Mach* m) noexcept nogil                     # outside any block only
+cdef bint init_blocks(Mach* m, u64 arena) noexcept
+cdef void free_blocks(Mach* m) noexcept
+
+
+cdef inline bint has_code(Mach* m, u64 addr, u64 size) noexcept nogil:
+    """Does [addr, addr + size), inside one page, touch translated code (64-byte granules)?"""
+    cdef u64 bm = m.pages[addr >> 12].bitmap
+    cdef u32 lo = (addr & 4095) >> 6
+    cdef u32 hi = ((addr & 4095) + size - 1) >> 6
+    if bm == 0:
+        return 0
+    return ((bm >> lo) & ((<u64>2 << (hi - lo)) - 1)) != 0

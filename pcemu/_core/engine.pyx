@@ -1,0 +1,763 @@
+"""The run loop: translation, budget, interrupts, exceptions; and the Clock and Cpu objects that Python sees.
+
+One turn: look at what is pending, find (or translate) the block at pc, run ops until one returns NULL, look at why.
+All time is counted in instructions retired or read from the clock at known instructions, never from block shapes.
+"""
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from pcemu._core.access cimport *
+from pcemu._core cimport blocks
+from pcemu._core.decode cimport DEC_MORE, decode, handlers, is_fault_stub, set_exit_op
+from pcemu._core.interrupts cimport deliver_debug, deliver_exception, deliver_irq, rf_set
+from pcemu._core.mmu cimport IoSpace, Memory
+from pcemu._core.state_regs cimport get_reg, reset_cpu, set_reg
+
+include "gen/families.pxi"
+
+register_all(handlers)
+
+cdef enum:
+    MAX_OPS = 64            # of a block
+    QUANTUM = 50000         # instructions between looks at exit_request and the host's clock
+
+cdef s64 NEVER = 0x7fffffffffffffff
+
+
+# ================================================================================================= translation
+
+cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) noexcept nogil:
+    """Decode from lin (whose page lies at host) into a new block. NULL: a fault is pending, or the arena is full (EXIT_NONE)."""
+    cdef Mach* m = c.m
+    cdef u32 off = lin & 4095
+    cdef u64 addr = <u64>(host - m.ram) + off
+    cdef Block* b = blocks.new_block(m, max_insns + 2)
+    cdef u32 n = 0, pos = 0, k
+    cdef int length
+    cdef Op* op
+    cdef u8 buf[32]
+    cdef u8* host2
+    cdef bint first = m.pages[addr >> 12].bitmap == 0
+    if b is NULL:
+        c.exit = EXIT_NONE
+        return NULL
+    b.addr = addr
+    b.mode = c.mode
+    op = b.ops
+    while True:
+        length = decode(c, c.mode, host + off + pos, 4096 - off - pos, pos, op)
+        if length == DEC_MORE:
+            if n:
+                break
+            # the first instruction crosses into the next page: a block of one
+            k = 4096 - off
+            memcpy(buf, host + off, k)
+            memset(buf + k, 0, sizeof(buf) - k)
+            if not mmu.fetch_page(c, lin + k, &host2):
+                return NULL
+            if host2 is NULL:
+                host2 = mmio_code(c, lin + k, buf + 32 - 16)
+                if host2 is NULL:
+                    return NULL
+            memcpy(buf + k, host2, 15 - k)
+            length = decode(c, c.mode, buf, 15, 0, op)
+            if length < 0:
+                length = 15
+            b.cross = <u32>length - k if <u32>length > k else 0
+            memcpy(b.tail, buf + k, b.cross)
+            n = 1
+            pos = length
+            op += 1
+            break
+        n += 1
+        pos += length
+        if op.props & OP_END:
+            op += 1
+            break
+        op += 1
+        if n >= max_insns or off + pos >= 4096:
+            break
+    set_exit_op(op, pos)
+    b.n = n
+    b.nbytes = pos
+    c.n_trans += 1
+    c.n_trans_insn += n
+    if first:
+        mmu.protect_code(c, addr & ~<u64>4095)
+    return b
+
+
+cdef u8* mmio_code(Cpu* c, u64 lin, u8* buf) noexcept nogil:
+    """Code bytes from device memory (or nowhere): read through the devices into buf (16 bytes)."""
+    cdef u64 pa
+    cdef u32 n = 4096 - (lin & 4095)
+    if n > 16:
+        n = 16
+    memset(buf, 0xff, 16)
+    if not mmu.xlate(c, lin, ACC_EXEC, c.cpl, &pa):
+        return NULL
+    if not mmu.mach_read(c.m, c, pa, buf, n):
+        return NULL
+    return buf
+
+
+cdef Block* mmio_block(Cpu* c, u64 lin) noexcept nogil:
+    """Code outside RAM and ROM runs one uncached instruction at a time from the CPU's scratch block."""
+    cdef Block* b = &c.scratch
+    cdef u8 buf[32]
+    cdef int length
+    if mmio_code(c, lin, buf) is NULL:
+        return NULL
+    length = decode(c, c.mode, buf, 15, 0, c.scratch_ops)
+    if length < 0:
+        length = 15
+    memset(b, 0, sizeof(Block))
+    b.ops = c.scratch_ops
+    b.addr = ~<u64>0 - 64
+    b.mode = c.mode
+    b.n = 1
+    b.nbytes = length
+    set_exit_op(c.scratch_ops + 1, length)
+    return b
+
+
+cdef Block* single_block(Cpu* c, u64 lin, u8* host) noexcept nogil:
+    """The one instruction at lin, uncached, in the CPU's scratch block."""
+    cdef Block* b = &c.scratch
+    cdef u32 off = lin & 4095, k
+    cdef int length
+    cdef u8 buf[32]
+    cdef u8* host2
+    memset(b, 0, sizeof(Block))
+    b.ops = c.scratch_ops
+    b.addr = <u64>(host - c.m.ram) + off
+    b.mode = c.mode
+    b.n = 1
+    length = decode(c, c.mode, host + off, 4096 - off, 0, c.scratch_ops)
+    if length == DEC_MORE:
+        k = 4096 - off
+        memcpy(buf, host + off, k)
+        memset(buf + k, 0, sizeof(buf) - k)
+        if not mmu.fetch_page(c, lin + k, &host2):
+            return NULL
+        if host2 is NULL:
+            host2 = mmio_code(c, lin + k, buf + 16)
+            if host2 is NULL:
+                return NULL
+        memcpy(buf + k, host2, 15 - k)
+        length = decode(c, c.mode, buf, 15, 0, c.scratch_ops)
+        if length < 0:
+            length = 15
+        b.cross = <u32>length - k if <u32>length > k else 0
+    b.nbytes = length
+    set_exit_op(c.scratch_ops + 1, length)
+    return b
+
+
+cdef inline u64 lin_of(Cpu* c, u64 pc) noexcept nogil:
+    return pc if c.mode & M_CODE64 else <u32>(c.seg[CS].base + pc)
+
+
+cdef Block* lookup(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
+    """The block at pc in the present mode. NULL: fault pending."""
+    cdef u64 lin = lin_of(c, pc)
+    cdef JcEntry* e = &c.jc[(lin ^ (lin >> 12)) & JC_MASK]
+    cdef u8* host
+    cdef u8* host2
+    cdef Block* b
+    cdef u64 addr
+    c.n_lookup += 1
+    if not c.mode & M_CODE64 and UNLIKELY(pc > c.seg[CS].limit):
+        set_exc_err(c, EXC_GP, 0)
+        return NULL
+    if not mmu.fetch_page(c, lin, &host):
+        return NULL
+    if host is NULL:
+        return mmio_block(c, lin)
+    if not cacheable:
+        return single_block(c, lin, host)
+    addr = <u64>(host - c.m.ram) + (lin & 4095)
+    b = blocks.find_block(c.m, addr, c.mode)
+    if b is not NULL and UNLIKELY(b.cross):
+        if not mmu.fetch_page(c, (lin & ~<u64>4095) + 4096, &host2):
+            return NULL
+        if host2 is NULL or not same(b.tail, host2, b.cross):
+            return single_block(c, lin, host)
+        return b
+    if b is NULL:
+        b = translate_block(c, pc, lin, host, MAX_OPS)
+        if b is NULL:
+            if c.exit != EXIT_NONE:
+                return NULL
+            blocks.flush_all(c.m)
+            mmu.bump_jc(c)
+            c.link = NULL
+            b = translate_block(c, pc, lin, host, MAX_OPS)
+            if b is NULL:
+                return NULL
+        blocks.commit_block(c.m, b, b.n + 1)
+        if b.cross:
+            return b
+    e.lin = lin
+    e.key = c.jckey
+    e.block = b
+    # a chain inside the page
+    if c.link is not NULL:
+        if c.cur is not NULL and c.cur.n != N_DEAD and not c.cur.cross and (c.cur.addr ^ addr) >> 12 == 0 and c.cur.mode == b.mode:
+            c.link[0] = b
+        c.link = NULL
+    return b
+
+
+cdef inline bint same(u8* a, u8* b, u32 n) noexcept nogil:
+    cdef u32 i
+    for i in range(n):
+        if a[i] != b[i]:
+            return 0
+    return 1
+
+
+# ==================================================================================================== running
+
+cdef inline void run_ops(Cpu* c, Op* op) noexcept nogil:
+    c.in_insn = 1
+    while op is not NULL:
+        op = op.fn(c, op)
+    c.in_insn = 0
+
+
+cdef void take_back(Cpu* c) noexcept nogil:
+    """The op at fault_op and those after it in the block did not retire: give their count back; pc is the op's."""
+    cdef u32 index = <u32>(c.fault_op - c.cur.ops)
+    cdef u32 n = c.cur_n
+    c.budget += n - index
+    c.pc = c.r[R_PC] + c.fault_op.pcoff
+    if not c.mode & M_CODE64:
+        c.pc = <u32>c.pc
+        if not c.mode & M_CODE32:
+            c.pc = <u16>c.pc if c.seg[CS].limit <= 0xffff else <u32>c.pc
+
+
+cdef bint exec_breakpoint(Cpu* c, u64 pc) noexcept nogil:
+    """An instruction breakpoint of DR0-3 at pc, RF clear: a fault before the instruction (SDM vol. 3, 17.3.1.1)."""
+    cdef u64 lin = lin_of(c, pc)
+    cdef int i
+    if rf_set(c):
+        return 0
+    for i in range(4):
+        if c.dr[7] >> (2 * i) & 3 and not c.dr[7] >> (16 + 4 * i) & 3 and c.dr[i] == lin:
+            c.dr6_pending |= <u64>1 << i
+    return c.dr6_pending & 15 != 0
+
+
+cdef enum:
+    RUN_BUDGET = 0
+    RUN_DEADLINE = 1
+    RUN_EXIT = 2
+    RUN_HALTED = 3
+    RUN_SHUTDOWN = 4
+    RUN_ERROR = 5
+    RUN_INTACK = 6          # an external interrupt is to be acknowledged by Python
+    RUN_INIT = 7
+    RUN_STOP = 8            # a Python breakpoint address
+
+cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
+    """Run until something needs Python. c.pc is the guest pc between turns."""
+    cdef u64 stop_at = c.icount_end - <u64>c.budget + max_insns
+    cdef u64 now, left
+    cdef s64 ns
+    cdef Block* b
+    cdef bint stepping, alone
+    cdef u32 shadow
+    c.leave_req = 0
+    while True:
+        # ---- the outside world, once a quantum (the budget is ours alone; others set exit_request)
+        if c.budget <= 0 or c.leave_req:
+            c.leave_req = 0
+            now = c.icount_end - <u64>c.budget
+            if load_acquire_u32(&c.exit_request):
+                return RUN_EXIT
+            ns = mmu.clock_ns(c)
+            if ns >= c.clk.deadline:
+                return RUN_DEADLINE
+            if now >= stop_at:
+                return RUN_BUDGET
+            left = stop_at - now
+            if left > QUANTUM:
+                left = QUANTUM
+            if c.clk.icount and c.clk.deadline != NEVER:
+                ns = ((c.clk.deadline - ns) + ((<s64>1 << c.clk.shift) - 1)) >> c.clk.shift
+                if <u64>ns < left:
+                    left = <u64>ns
+            c.budget = <s64>left
+            c.icount_end = now + left
+        # ---- what is pending
+        shadow = c.shadow
+        c.shadow = 0
+        if c.pending:
+            if c.pending & PEND_INIT:
+                return RUN_INIT
+            if c.pending & PEND_DEBUG and not shadow:
+                if not deliver_debug(c, c.pc):
+                    return RUN_SHUTDOWN
+                continue
+            if c.pending & PEND_NMI and not c.nmi_blocked and not shadow:
+                c.pending &= ~<u32>PEND_NMI
+                c.halted = 0
+                c.n_irq += 1
+                if not deliver_irq(c, EXC_NMI, c.pc):
+                    return RUN_SHUTDOWN
+                continue
+            if c.pending & PEND_INTR and c.eflags & F_IF and not shadow:
+                return RUN_INTACK
+        if c.halted:
+            return RUN_HALTED
+        # ---- run
+        stepping = (c.eflags & F_TF) != 0
+        alone = stepping or c.single or shadow or (c.dr[7] & 0xff and code_bp(c)) or c.n_stops
+        if alone:
+            if c.dr[7] & 0xff and exec_breakpoint(c, c.pc):
+                if not deliver_debug(c, c.pc):
+                    return RUN_SHUTDOWN
+                continue
+            if c.n_stops and stop_here(c):
+                return RUN_STOP
+        c.exit = EXIT_NONE
+        b = lookup(c, c.pc, not alone)
+        if b is NULL:
+            c.single = 0
+            if c.exit == EXIT_CALLBACK:
+                return RUN_ERROR
+            c.n_exc += 1
+            if not deliver_exception(c, c.pc):
+                return RUN_SHUTDOWN
+            continue
+        if b.n > c.budget:                       # the quantum ends inside: one instruction at a time, to the exact count
+            b = lookup(c, c.pc, 0)
+            if b is NULL:
+                c.single = 0
+                c.n_exc += 1
+                if not deliver_exception(c, c.pc):
+                    return RUN_SHUTDOWN
+                continue
+            alone = 1
+        c.budget -= b.n
+        c.r[R_PC] = c.pc
+        c.cur = b
+        c.link = NULL
+        c.cur_n = b.n
+        if alone and not c.single and b == &c.scratch:
+            c.single = 1                         # a block of one may touch devices at once
+        c.step_after = 0
+        run_ops(c, b.ops)
+        c.single = 0
+        # ---- why
+        if c.exit == EXIT_PC:
+            if (c.eflags & F_TF) != 0 if c.step_after else stepping:
+                c.dr6_pending |= 1 << 14
+                c.pending |= PEND_DEBUG
+        elif c.exit == EXIT_SINGLE:
+            take_back(c)
+            c.single = 1
+            c.n_single += 1
+        elif c.exit == EXIT_FAULT:
+            take_back(c)
+            c.n_exc += 1
+            c.dr6_pending = 0
+            c.pending &= ~<u32>PEND_DEBUG
+            if not deliver_exception(c, c.pc):
+                return RUN_SHUTDOWN
+        elif c.exit == EXIT_INT:
+            c.n_exc += 1
+            if not deliver_exception(c, c.pc):
+                return RUN_SHUTDOWN
+        elif c.exit == EXIT_HALT:
+            c.halted = 1
+            if stepping:
+                c.dr6_pending |= 1 << 14
+                c.pending |= PEND_DEBUG
+                c.halted = 0
+        elif c.exit == EXIT_SHUTDOWN:
+            return RUN_SHUTDOWN
+        elif c.exit == EXIT_CALLBACK:
+            return RUN_ERROR
+
+
+cdef inline bint code_bp(Cpu* c) noexcept nogil:
+    """Is an execution breakpoint enabled in DR7?"""
+    cdef int i
+    for i in range(4):
+        if c.dr[7] >> (2 * i) & 3 and not c.dr[7] >> (16 + 4 * i) & 3:
+            return 1
+    return 0
+
+
+cdef inline bint stop_here(Cpu* c) noexcept nogil:
+    cdef u32 i
+    if c.skip_stop:
+        c.skip_stop = 0
+        return 0
+    for i in range(c.n_stops):
+        if c.stops[i] == lin_of(c, c.pc):
+            return 1
+    return 0
+
+
+# ================================================================================================ Python's view
+
+cdef class Clock:
+    """Virtual time in ns: host time, or instructions << shift (-icount). The time-stamp counter runs at 1 GHz."""
+    cdef ClockState k
+    cdef Cpu* c
+    cdef readonly bint sleep
+
+    def __init__(self, icount_shift=None, bint sleep=True):
+        memset(&self.k, 0, sizeof(self.k))
+        self.k.deadline = NEVER
+        self.sleep = sleep
+        if icount_shift is not None:
+            if not 0 <= icount_shift <= 10:
+                raise ValueError("icount shift must be 0..10")
+            self.k.icount = 1
+            self.k.shift = icount_shift
+
+    @property
+    def icount(self):
+        """Is time counted in instructions?"""
+        return bool(self.k.icount)
+
+    def now(self):
+        """Virtual ns; inside a device callback, of the very instruction that called."""
+        cdef ClockState* k = &self.k
+        if k.icount:
+            if self.c is NULL:
+                return k.warp
+            return <s64>((self.c.icount_end - <u64>self.c.budget - self.c.in_insn) << k.shift) + k.warp
+        return mmu.host_ns() - k.offset if k.running else k.frozen
+
+    def start(self):
+        """Let host-driven time run."""
+        if not self.k.running:
+            self.k.offset = mmu.host_ns() - self.k.frozen
+            self.k.running = 1
+
+    def stop(self):
+        """Freeze host-driven time (instruction-count time stands when no instruction runs)."""
+        if self.k.running:
+            self.k.frozen = mmu.host_ns() - self.k.offset
+            self.k.running = 0
+
+    def advance_to(self, s64 ns):
+        """Jump forward to ns (a halted machine, a stepped clock); never backward."""
+        cdef s64 d = ns - self.now()
+        if d > 0:
+            if self.k.icount:
+                self.k.warp += d
+            elif self.k.running:
+                self.k.offset -= d
+            else:
+                self.k.frozen += d
+
+    def hold_back(self, s64 ns):
+        """Host-driven time: pretend the last ns did not pass (a starved host must not look like a lost second)."""
+        if self.k.running and ns > 0:
+            self.k.offset += ns
+
+    @property
+    def deadline(self):
+        """ns of the next timer: the core leaves its run loop when it is reached (2**63 - 1: none)."""
+        return self.k.deadline
+
+    @deadline.setter
+    def deadline(self, s64 ns):
+        if ns < self.k.deadline and self.c is not NULL:
+            self.c.leave_req = 1
+        self.k.deadline = ns
+
+
+REASONS = ("budget", "deadline", "exit_request", "halted", "shutdown", "error", "intack", "init", "breakpoint")
+
+cdef class CpuCore:
+    """One x86 CPU. Its state is a C struct; registers are read and set by the names of state_regs."""
+    cdef Cpu* c
+    cdef readonly Memory memory
+    cdef readonly IoSpace io
+    cdef readonly Clock clock
+    cdef readonly object model
+    cdef public object intack
+    cdef public object cr8_hook
+    cdef public object apicbase_hook
+    cdef public object tsc_deadline_hook
+    cdef public object init_hook
+    cdef public object msr_hook
+    cdef object __weakref__
+
+    def __cinit__(self):
+        self.c = <Cpu*>aligned_calloc(4096, sizeof(Cpu))
+        if self.c is NULL:
+            raise MemoryError()
+
+    def __init__(self, Memory memory, IoSpace io, Clock clock, model, u64 seed=0):
+        self.memory = memory
+        self.io = io
+        self.clock = clock
+        self.model = model
+        self.c.m = memory.m
+        self.c.io = <void*>io
+        self.c.pyobj = <void*>self
+        self.c.clk = &clock.k
+        clock.c = self.c
+        memory.cpus.append(<size_t>self.c)
+        self.c.rng = seed
+        mmu.init_tlbs(self.c)
+        for i, word in enumerate(model.feature_words()):
+            self.c.feat[i] = word
+        self.load_cpuid()
+        self.reset()
+
+    def __dealloc__(self):
+        if self.c is not NULL:
+            if self.memory is not None and <size_t>self.c in self.memory.cpus:
+                self.memory.cpus.remove(<size_t>self.c)
+            if self.clock is not None and self.clock.c == self.c:
+                self.clock.c = NULL
+            free(self.c.cpuid_tab)
+            aligned_free(self.c)
+
+    def load_cpuid(self):
+        """Copy the model's CPUID leaves into the table that the CPUID handler searches."""
+        cdef list leaves = self.model.cpuid_table()
+        cdef u32 n = len(leaves), i, j
+        free(self.c.cpuid_tab)
+        self.c.cpuid_tab = <u32*>calloc(6 * n + 6, sizeof(u32))
+        if self.c.cpuid_tab is NULL:
+            raise MemoryError()
+        for i in range(n):
+            for j in range(6):
+                self.c.cpuid_tab[6 * i + j] = leaves[i][j]
+        self.c.n_cpuid = n
+        self.c.phys_mask = (<u64>1 << self.model.phys_bits) - 1
+
+    def reset(self):
+        """Power-on state (SDM vol. 3, table 9-1)."""
+        reset_cpu(self.c, self.model)
+        self.c.cur = NULL
+        self.c.link = NULL
+        self.c.pending = 0
+        self.c.dr6_pending = 0
+        self.c.shadow = 0
+        self.c.single = 0
+        self.c.halted = 0
+        self.c.nmi_blocked = 0
+        mmu.update_mode(self.c)
+        mmu.flush_tlb(self.c, True)
+        self.c.leave_req = 1
+
+    # ------------------------------------------------------------------------------------------- running
+
+    def run(self, u64 max_insns=<u64>1 << 62):
+        """Run until something happens; returns one of REASONS. An exception of a device is raised here."""
+        cdef int why
+        cdef u32 vector
+        if self.c.in_callback or self.c.running:
+            raise RuntimeError("Cpu.run() called from inside a device callback")
+        cdef u64 stop_at = self.icount + max_insns
+        self.c.running = 1
+        try:
+            while True:
+                if self.icount >= stop_at:
+                    return "budget"
+                with nogil:
+                    why = run_slice(self.c, stop_at - (self.c.icount_end - <u64>self.c.budget))
+                if why == RUN_EXIT:
+                    store_release_u32(&self.c.exit_request, 0)
+                    self.settle()
+                    return "exit_request"
+                if why == RUN_INTACK:
+                    # the INTA cycle: the 8259 or the local APIC names the vector; a spurious end is theirs to report
+                    v = self.intack() if self.intack is not None else 0xff
+                    if v < 0:
+                        self.c.pending &= ~<u32>PEND_INTR
+                        continue
+                    vector = v & 0xff
+                    self.c.halted = 0
+                    self.c.n_irq += 1
+                    if not deliver_irq(self.c, vector, self.c.pc):
+                        self.settle()
+                        return "shutdown"
+                    continue
+                if why == RUN_INIT:
+                    self.c.pending &= ~<u32>PEND_INIT
+                    if self.init_hook is not None:
+                        self.init_hook()
+                    else:
+                        self.init()
+                    continue
+                self.settle()
+                if why == RUN_ERROR:
+                    self.memory.reraise()
+                return REASONS[why]
+        finally:
+            self.c.running = 0
+
+    cdef void settle(self):
+        """End the quantum: the unused budget goes back, so that icount_end is the count."""
+        self.c.icount_end -= <u64>self.c.budget
+        self.c.budget = 0
+
+    def step(self):
+        """One instruction (monitor, gdb)."""
+        return self.run(1)
+
+    def init(self):
+        """INIT: as reset, but TSC, MSRs, caches and FPU state stay (SDM vol. 3, table 9-1)."""
+        self.reset()
+
+    def request_exit(self):
+        """Ask run() to return soon; callable from any thread, and from device callbacks (then: after this instruction)."""
+        store_release_u32(&self.c.exit_request, 1)
+        if self.c.in_callback:
+            self.c.leave_req = 1
+            self.c.leave_now = 1
+
+    def set_intr(self, bint level):
+        """The INTR pin."""
+        if level:
+            self.c.pending |= PEND_INTR
+            self.c.leave_req = 1
+        else:
+            self.c.pending &= ~<u32>PEND_INTR
+
+    def set_nmi(self):
+        self.c.pending |= PEND_NMI
+        self.c.leave_req = 1
+
+    def set_init(self):
+        self.c.pending |= PEND_INIT
+        self.c.leave_req = 1
+
+    def set_a20(self, bint on):
+        """The A20 gate masks physical addresses when a translation is filled; a change flushes."""
+        cdef u64 mask = ~<u64>0 if on else ~<u64>(1 << 20)
+        if mask != self.c.a20_mask:
+            self.c.a20_mask = mask
+            mmu.flush_tlb(self.c, True)
+            self.c.leave_req = 1
+
+    def set_stops(self, list addrs):
+        """Linear addresses at which run() returns 'breakpoint' (debuggers; at most 32)."""
+        if len(addrs) > 32:
+            raise ValueError("at most 32 breakpoints")
+        for i, a in enumerate(addrs):
+            self.c.stops[i] = a
+        self.c.n_stops = len(addrs)
+
+    def skip_stop(self):
+        """Step over a breakpoint at the present pc once."""
+        self.c.skip_stop = 1
+
+    @property
+    def a20(self):
+        return bool(self.c.a20_mask >> 20 & 1)
+
+    @property
+    def halted(self):
+        return bool(self.c.halted)
+
+    @halted.setter
+    def halted(self, bint v):
+        self.c.halted = v
+
+    @property
+    def intr(self):
+        """Is the INTR pin raised?"""
+        return bool(self.c.pending & PEND_INTR)
+
+    @property
+    def runnable(self):
+        """Would run() do something now: not halted, or an event that ends the halt is pending."""
+        return (not self.c.halted or self.c.pending & (PEND_NMI | PEND_INIT | PEND_DEBUG)
+                or (self.c.pending & PEND_INTR and self.c.eflags & F_IF))
+
+    @property
+    def icount(self):
+        """Instructions retired; inside a callback, before the one that called."""
+        return self.c.icount_end - <u64>self.c.budget - self.c.in_insn
+
+    @property
+    def apicbase(self):
+        return self.c.apic_base
+
+    @apicbase.setter
+    def apicbase(self, u64 v):
+        self.c.apic_base = v
+
+    @property
+    def long_mode(self):
+        return bool(self.c.efer & EFER_LMA)
+
+    @property
+    def code_bits(self):
+        """16, 32 or 64: the default size of the code that runs now."""
+        return (16, 32, 64, 64)[self.c.mode & M_CODE_MASK]
+
+    # ------------------------------------------------------------------------------------------ registers
+
+    def get(self, str name):
+        """A register by its gdb/QMP name (state_regs lists them); KeyError otherwise."""
+        return get_reg(self.c, name)
+
+    def set(self, str name, value):
+        """Set a register; caches that depend on it (mode, TLB) follow."""
+        set_reg(self.c, name, value)
+
+    # --------------------------------------------------------------------------------- debug memory access
+
+    def translate(self, u64 va):
+        """Physical address of a linear address, or None; no side effects."""
+        cdef u64 pa
+        return pa if mmu.translate(self.c, va, &pa) else None
+
+    def read_virt(self, u64 va, Py_ssize_t n):
+        """Bytes at a linear address (RAM and ROM; devices are read); ValueError where nothing is mapped."""
+        out = bytearray()
+        while n > 0:
+            pa = self.translate(va)
+            if pa is None:
+                raise ValueError(f"Cannot access memory at {va:#x}")
+            k = min(n, 4096 - (va & 4095))
+            out += self.memory.read(pa, k)
+            va += k
+            n -= k
+        return bytes(out)
+
+    def write_virt(self, u64 va, bytes data):
+        pos = 0
+        while pos < len(data):
+            pa = self.translate(va + pos)
+            if pa is None:
+                raise ValueError(f"Cannot access memory at {va + pos:#x}")
+            k = min(len(data) - pos, 4096 - ((va + pos) & 4095))
+            self.memory.write(pa, data[pos:pos + k], debug=True)
+            pos += k
+
+    def stats(self):
+        """Counters since the start."""
+        return {"instructions": self.icount, "translations": self.c.n_trans, "translated_instructions": self.c.n_trans_insn,
+                "lookups": self.c.n_lookup, "tlb_fills": self.c.n_tlb_fill, "tlb_flushes": self.c.n_flush,
+                "single": self.c.n_single, "exceptions": self.c.n_exc, "interrupts": self.c.n_irq, "mode": self.c.mode}
+
+
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    static void *pcemu_aligned_calloc(size_t align, size_t size)
+    {
+        void *p = NULL;
+        if (posix_memalign(&p, align, (size + align - 1) & ~(align - 1))) return NULL;
+        memset(p, 0, size);
+        return p;
+    }
+    """
+    void* aligned_calloc "pcemu_aligned_calloc"(size_t align, size_t size)
+    void aligned_free "free"(void* p)

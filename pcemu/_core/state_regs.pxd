@@ -1,0 +1,5 @@
+from pcemu._core.state cimport *
+
+cdef void reset_cpu(Cpu* c, model)
+cdef object get_reg(Cpu* c, str name)
+cdef void set_reg(Cpu* c, str name, value) except *
