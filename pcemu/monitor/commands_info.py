@@ -1,0 +1,174 @@
+"""`info` commands: the machine as it is."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pcemu
+from pcemu.machine.cpudump import dump_cpu
+
+from . import mtree, qtree
+from .errors import CommandError
+from .table import Context, command
+
+
+def _show_status(status: dict[str, Any]) -> str:
+    text = f"VM status: {'running' if status['running'] else 'paused'}"
+    if not status["running"] and status["status"] != "paused":
+        text += f" ({status['status']})"
+    return text + "\n"
+
+
+@command("info status", help="show the current VM status (running|paused)", qmp="query-status", render=_show_status)
+def query_status(ctx: Context) -> dict[str, Any]:
+    status = ctx.machine.status
+    return {"status": status, "singlestep": False, "running": status == "running"}
+
+
+@command("info version", help="show the version of pcemu", qmp="query-version",
+         render=lambda version: f"{version['package']}\n")
+def query_version(ctx: Context) -> dict[str, Any]:
+    major, minor, micro = (*(int(part) for part in pcemu.__version__.split(".")[:3] if part.isdigit()), 0, 0, 0)[:3]
+    return {"qemu": {"major": major, "minor": minor, "micro": micro}, "package": pcemu.__version__}
+
+
+@command("info name", help="show the current VM name", qmp="query-name",
+         render=lambda found: f"{found['name']}\n" if "name" in found else "")
+def query_name(ctx: Context) -> dict[str, str]:
+    name = ctx.machine.config.name
+    return {"name": name} if name else {}
+
+
+@command("info uuid", help="show the current VM UUID", qmp="query-uuid", render=lambda found: f"{found['UUID']}\n")
+def query_uuid(ctx: Context) -> dict[str, str]:
+    return {"UUID": ctx.machine.config.uuid or "00000000-0000-0000-0000-000000000000"}
+
+
+@command("info kvm", help="show KVM information", qmp="query-kvm", render=lambda _: "kvm support: disabled\n")
+def query_kvm(ctx: Context) -> dict[str, bool]:
+    return {"enabled": False, "present": False}
+
+
+@command("info cpus", help="show infos for each CPU", qmp="query-cpus-fast",
+         render=lambda cpus: "".join(
+             f"{'*' if cpu['current'] else ' '} CPU #{cpu['cpu-index']}: thread_id={cpu['thread-id']}\n" for cpu in cpus))
+def query_cpus(ctx: Context) -> list[dict[str, Any]]:
+    return [{"cpu-index": index, "thread-id": threading.get_native_id(), "current": index == ctx.cpu_index}
+            for index in range(len(ctx.machine.cpus))]
+
+
+@command("info history", help="show the command line history")
+def info_history(ctx: Context) -> str:
+    return "".join(f"{number}: '{line}'\n" for number, line in enumerate(ctx.history))
+
+
+@command("info jit", help="show dynamic compiler info")
+def info_jit(ctx: Context) -> str:
+    stats = ctx.cpu.stats()
+    return "".join(f"{name:<24} {value}\n" for name, value in stats.items())
+
+
+@command("info registers", "all:-a,vcpu:i?", params="[-a|vcpu]", help="show the cpu registers (-a: show register info "
+         "for all cpus; vcpu: specific vCPU to query; show the current CPU's registers if no argument is specified)")  # fmt: skip
+def info_registers(ctx: Context, all: bool, vcpu: int | None) -> str:
+    cpus = ctx.machine.cpus
+    if vcpu is not None and not 0 <= vcpu < len(cpus):
+        return f"CPU#{vcpu} not available\n"
+    chosen = range(len(cpus)) if all else [ctx.cpu_index if vcpu is None else vcpu]
+    if not cpus:
+        raise CommandError("No CPU available")
+    return "".join(f"\n{dump_cpu(cpus[index], index)}\n" for index in chosen)
+
+
+@command("info qtree", help="show device tree")
+def info_qtree(ctx: Context) -> str:
+    return qtree.show(ctx.machine)
+
+
+@command("info mtree", "flat:-f,dispatch:-d,owner:-o,disabled:-D", params="[-f][-d][-o][-D]",
+         help="show memory tree (-f: dump flat view for address spaces; -o: dump region owners; -D: dump disabled "
+         "regions)")  # fmt: skip
+def info_mtree(ctx: Context, flat: bool, dispatch: bool, owner: bool, disabled: bool) -> str:
+    if dispatch:
+        raise CommandError("there is no dispatch tree: the core looks addresses up in the flat view (-f)")
+    return mtree.show_flat(ctx.machine, owner) if flat else mtree.show_tree(ctx.machine, owner, disabled)
+
+
+@command("info pci", help="show PCI info")
+def info_pci(ctx: Context) -> str:
+    bus = ctx.machine.find_bus("PCI")
+    if bus is None:
+        return ""
+    from pcemu.hw.pci.info import info_pci as lines
+
+    return "".join(line + "\n" for line in lines(bus))
+
+
+# ---- interrupt controllers --------------------------------------------------------------------------------------------
+
+
+@command("info pic", help="show PIC state")
+def info_pic(ctx: Context) -> str:
+    lines: list[str] = []
+    for ioapic in _all(ctx, "ioapic"):
+        lines += ioapic.info_lines()
+    pics = _all(ctx, "isa-i8259")
+    lines += [pic.info_pic() for pic in sorted(pics, key=lambda pic: bool(pic.master))]     # the slave first
+    return "".join(line + "\n" for line in lines)
+
+
+@command("info irq", help="show the interrupts statistics (if available)")
+def info_irq(ctx: Context) -> str:
+    counts: list[tuple[str, list[int]]] = [("ioapic", list(ioapic.irq_count)) for ioapic in _all(ctx, "ioapic")]
+    pics = sorted(_all(ctx, "isa-i8259"), key=lambda pic: not pic.master)
+    if pics:
+        both = [count for pic in pics for count in pic.irq_count]
+        both[2] = 0                     # the cascade is a wire, not an interrupt
+        counts.append(("isa-i8259", both))
+    text = ""
+    for name, numbers in counts:
+        text += f"IRQ statistics for {name}:\n"
+        text += "".join(f"{number:2}: {count}\n" for number, count in enumerate(numbers) if count)
+    return text
+
+
+@command("info lapic", "apic_id:i?", params="[apic-id]",
+         help="show local apic state (apic-id: local apic to read, default is which of current CPU)")
+def info_lapic(ctx: Context, apic_id: int | None) -> str:
+    apics = _all(ctx, "apic")
+    if apic_id is None:
+        chosen = apics[ctx.cpu_index:ctx.cpu_index + 1]
+    else:
+        chosen = [apic for apic in apics if apic.apic_id == apic_id]
+    if not chosen:
+        return "No local APIC\n"
+    from pcemu.hw.intc.apic_info import info_lapic as lines
+
+    return "".join(line + "\n" for line in lines(chosen[0]))
+
+
+def _all(ctx: Context, type_name: str) -> list[Any]:
+    return [device for device in ctx.machine.devices if device.type_name == type_name]
+
+
+# ---- images -----------------------------------------------------------------------------------------------------------
+
+
+@command("info roms", help="show roms")
+def info_roms(ctx: Context) -> str:
+    machine = ctx.machine
+    lines = []
+    seen: set[int] = set()
+    for start, _, region, _ in machine.memory_space.flat:
+        whole = getattr(region, "region", region)
+        if whole.kind == "rom" and id(whole) not in seen:
+            seen.add(id(whole))
+            # The address shown is where the whole of it lies: the last place, below 4 GiB for a BIOS.
+            places = [s for s, n, r, at in machine.memory_space.flat if getattr(r, "region", r) is whole and at == 0]
+            start = places[-1] if places else start
+            lines.append(f'addr={start:016x} size=0x{whole.size:06x} mem=rom name="{whole.name}"')
+    fw_cfg = next((device for device in machine.devices if device.type_name.startswith("fw_cfg")), None)
+    for name, size in getattr(fw_cfg, "rom_files", lambda: [])():
+        lines.append(f'fw={name} size=0x{size:06x} name="{name.rpartition("/")[2]}"')
+    return "".join(line + "\n" for line in lines)

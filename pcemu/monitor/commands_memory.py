@@ -1,0 +1,205 @@
+"""Commands that look at memory and ports: x xp print i o sum memsave pmemsave gva2gpa."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import registers
+from .disasm import disassemble
+from .errors import CommandError
+from .expr import MASK, signed
+from .table import Context, Format, command
+
+PAGE = 4096
+
+
+def read_physical(machine: Any, addr: int, count: int) -> bytes | None:
+    """Memory as a device doing DMA sees it; None where there is nothing."""
+    if not any(start < addr + count and addr < start + size for start, size, _, _ in machine.memory_space.flat):
+        return None
+    for start, size, _, _ in machine.memory_space.flat:
+        if start <= addr and addr + count <= start + size:
+            return bytes(machine.memory.read(addr, count))
+    parts = [read_physical(machine, addr + i, 1) for i in range(count)]
+    return None if None in parts else b"".join(part for part in parts if part)
+
+
+def read_virtual(ctx: Context, addr: int, count: int) -> bytes | None:
+    """Memory through the CPU's page tables, without touching them."""
+    cpu, machine = ctx.cpu, ctx.machine
+    data = b""
+    while count:
+        physical = cpu.translate(addr)
+        if physical is None:
+            return None
+        left = min(count, PAGE - (addr & PAGE - 1))
+        part = read_physical(machine, physical, left)
+        if part is None:
+            return None
+        data += part
+        addr, count = (addr + left) & MASK, count - left
+    return data
+
+
+@command("x", "fmt:/,addr:l", params="/fmt addr", help="virtual memory dump starting at 'addr'")
+def x(ctx: Context, fmt: Format, addr: int) -> str:
+    return _dump(ctx, fmt, addr & MASK, lambda at, count: read_virtual(ctx, at & MASK, count))
+
+
+@command("xp", "fmt:/,addr:l", params="/fmt addr", help="physical memory dump starting at 'addr'")
+def xp(ctx: Context, fmt: Format, addr: int) -> str:
+    return _dump(ctx, fmt, addr & MASK, lambda at, count: read_physical(ctx.machine, at & MASK, count))
+
+
+def _dump(ctx: Context, fmt: Format, addr: int, read: Callable[[int, int], bytes | None]) -> str:
+    if fmt.kind == "i":
+        return disassemble(read, addr, fmt.count, registers.code_bits(ctx.cpu))
+    size = fmt.size
+    left = size * fmt.count
+    line_size = 8 if size == 1 else 16
+    item = 1 if fmt.kind == "c" else size
+    lines = []
+    while left > 0:
+        part = min(left, line_size)
+        data = read(addr, part)
+        if data is None:
+            lines.append(f"{addr:016x}: Cannot access memory")
+            break
+        cells = [_cell(fmt.kind, int.from_bytes(data[at:at + item], "little"), item) for at in range(0, part, item)]
+        lines.append(f"{addr:016x}: {' '.join(cells)}")
+        addr, left = (addr + part) & MASK, left - part
+    return "".join(line + "\n" for line in lines)
+
+
+def _cell(kind: str, value: int, size: int) -> str:
+    bits = 8 * size
+    match kind:
+        case "o":
+            return f"{_octal(value):>{-(-bits // 3)}}"
+        case "u":
+            return f"{value:>{-(-bits * 10 // 33)}}"
+        case "d":
+            return f"{signed(value):>{-(-bits * 10 // 33)}}"
+        case "c":
+            return character(value)
+    return f"0x{value:0{bits // 4}x}"
+
+
+def _octal(value: int) -> str:
+    return f"0{value:o}" if value else "0"
+
+
+def character(value: int) -> str:
+    """One byte as a C character constant."""
+    char = chr(value & 0xFF)
+    text = {"'": "\\'", "\\": "\\\\", "\n": "\\n", "\r": "\\r"}.get(char)
+    if text is None:
+        text = char if 32 <= ord(char) <= 126 else f"\\x{value & (0xFF if value < 256 else MASK):02x}"
+    return f"'{text}'"
+
+
+@command("print|p", "fmt:/,value:l", params="/fmt expr",
+         help="print expression value (use $reg for CPU register access)")
+def print_(ctx: Context, fmt: Format, value: int) -> str:
+    pattern = value & MASK
+    match fmt.kind:
+        case "o":
+            return _octal(pattern) + "\n"
+        case "x":
+            return (f"{pattern:#x}" if pattern else "0") + "\n"
+        case "u":
+            return f"{pattern}\n"
+        case "c":
+            return character(pattern) + "\n"
+    return f"{signed(pattern)}\n"
+
+
+# ---- ports ------------------------------------------------------------------------------------------------------------
+
+
+def _port(machine: Any, port: int, size: int) -> tuple[Any, int] | None:
+    """The handler at a port, and the offset in it; None in a hole or across an edge."""
+    for start, length, region, offset in machine.io_space.flat:
+        if start <= port and port + size <= start + length:
+            return region.handler, offset + port - start
+    return None
+
+
+def port_read(machine: Any, port: int, size: int) -> int:
+    """As IN would."""
+    found = _port(machine, port, size)
+    if found is not None and found[0] is not None:
+        value: int = found[0].read(found[1], size)
+        return value
+    if size == 1:
+        return 0xFF
+    return sum(port_read(machine, (port + at) & 0xFFFF, 1) << 8 * at for at in range(size))
+
+
+def port_write(machine: Any, port: int, size: int, value: int) -> None:
+    """As OUT would."""
+    found = _port(machine, port, size)
+    if found is not None and found[0] is not None:
+        found[0].write(found[1], size, value)
+    elif size > 1:
+        for at in range(size):
+            port_write(machine, (port + at) & 0xFFFF, 1, value >> 8 * at & 0xFF)
+
+
+@command("i", "fmt:/,addr:i,index:i.", params="/fmt addr", help="I/O port read")
+def in_(ctx: Context, fmt: Format, addr: int, index: int | None) -> str:
+    port = addr & 0xFFFF
+    if index is not None:
+        port_write(ctx.machine, port, 1, index & 0xFF)
+        port = port + 1 & 0xFFFF
+    size = fmt.size if fmt.size in (2, 4) else 1
+    value = port_read(ctx.machine, port, size)
+    digits = 2 * (fmt.size if fmt.size > 0 else 1)
+    return f"port{' bw l'[size]}[0x{port:04x}] = 0x{value:0{digits}x}\n"
+
+
+@command("o", "fmt:/,addr:i,val:i", params="/fmt addr value", help="I/O port write")
+def out(ctx: Context, fmt: Format, addr: int, val: int) -> None:
+    size = fmt.size if fmt.size in (2, 4) else 1
+    port_write(ctx.machine, addr & 0xFFFF, size, val & (1 << 8 * size) - 1)
+
+
+# ---- blocks of memory -------------------------------------------------------------------------------------------------
+
+
+@command("sum", "start:i,size:i", params="addr size", help="compute the checksum of a memory region")
+def sum_(ctx: Context, start: int, size: int) -> str:
+    total = 0
+    for byte in read_physical(ctx.machine, start, size) or b"":
+        total = ((total >> 1 | total << 15 & 0xFFFF) + byte) & 0xFFFF
+    return f"{total:05d}\n"
+
+
+@command("memsave", "val:l,size:i,filename:s", params="addr size file",
+         help="save to disk virtual memory dump starting at 'addr' of size 'size'", qmp="memsave")
+def memsave(ctx: Context, val: int, size: int, filename: str) -> None:
+    _save(filename, read_virtual(ctx, val & MASK, size), val & MASK, size)
+
+
+@command("pmemsave", "val:l,size:i,filename:s", params="addr size file",
+         help="save to disk physical memory dump starting at 'addr' of size 'size'", qmp="pmemsave")
+def pmemsave(ctx: Context, val: int, size: int, filename: str) -> None:
+    _save(filename, read_physical(ctx.machine, val & MASK, size), val & MASK, size)
+
+
+def _save(filename: str, data: bytes | None, addr: int, size: int) -> None:
+    if data is None:
+        raise CommandError(f"Invalid addr 0x{addr:016x}/size {size} specified")
+    try:
+        with open(filename, "wb") as stream:
+            stream.write(data)
+    except OSError as error:
+        raise CommandError(f"Could not open '{filename}': {error.strerror}") from error
+
+
+@command("gva2gpa", "addr:l", params="addr",
+         help="print the guest physical address corresponding to a guest virtual address")
+def gva2gpa(ctx: Context, addr: int) -> str:
+    physical = ctx.cpu.translate(addr & MASK)
+    return "Unmapped\n" if physical is None else f"gpa: {physical:#x}\n"

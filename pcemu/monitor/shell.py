@@ -1,0 +1,68 @@
+"""Runs command lines: from text to text, with no terminal in it (tests and QMP's human-monitor-command use it)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pcemu.qom.errors import PcemuError, suggestion
+
+from . import table
+from .errors import ArgumentError
+
+_loaded = False
+
+
+def load_commands() -> None:
+    """Import the modules that fill the table."""
+    global _loaded
+    if not _loaded:
+        _loaded = True
+        from . import commands_chardev, commands_control, commands_info, commands_memory, commands_pages  # noqa: F401
+
+
+class Shell:
+    """One session."""
+
+    def __init__(self, machine: Any) -> None:
+        load_commands()
+        self.ctx = table.Context(machine)
+
+    def run(self, line: str) -> str:
+        """What the monitor prints for `line`."""
+        try:
+            return self._run(line)
+        except PcemuError as error:
+            return f"Error: {error}\n"
+
+    def _run(self, line: str) -> str:
+        word, rest = _word(line)
+        if not word:
+            return ""
+        typed = word
+        entry = table.COMMANDS.get(word)
+        if word == "info" and rest.strip():
+            word, rest = _word(rest)
+            typed = line[:line.index(word, line.index("info") + 4) + len(word)].strip()
+            entry = table.INFO.get(word)
+            word = f"info {word}"
+        if entry is None:
+            return f"unknown command: '{word}'{self._hint(word)}\n"
+        try:
+            values = table.ArgumentParser(self.ctx, entry, rest).parse()
+            return entry.run(self.ctx, values)
+        except ArgumentError as error:
+            return f"{error}\nTry \"help {typed}\" for more information\n"
+
+    def _hint(self, word: str) -> str:
+        if word.startswith("info "):
+            return suggestion(word[len("info "):], table.INFO).replace("'", "'info ", 1)
+        return suggestion(word, table.COMMANDS)
+
+
+def _word(line: str) -> tuple[str, str]:
+    """The command's name and what follows; `x/4i` needs no space before its format."""
+    line = line.lstrip()
+    end = 0
+    while end < len(line) and not line[end].isspace() and line[end] != "/":
+        end += 1
+    return line[:end], line[end:]
