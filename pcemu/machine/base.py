@@ -43,6 +43,10 @@ class MachineBase:
         self.memory_space = AddressSpace("memory", self.memory_root, self._commit_memory)
         self.io_space = AddressSpace("I/O", self.io_root, self._commit_io)
         self.main_bus = Bus("main-system-bus", machine=self)
+        self.board_buses: list[Bus] = []  # buses no device has: the ISA bus of a PC without PCI
+        self.ram: MemoryRegion | None = None  # guest RAM, one block
+        self.ram_below_4g = ram_size
+        self.ram_above_4g = 0
 
     @property
     def cpu(self) -> Any:
@@ -82,7 +86,7 @@ class MachineBase:
         return [device for device in self.devices if isinstance(device, cls)]
 
     def buses(self) -> list[Bus]:
-        found = [self.main_bus]
+        found = [self.main_bus, *self.board_buses]
         for device in self.devices:
             found.extend(device.buses)
         return found

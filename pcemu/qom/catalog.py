@@ -22,6 +22,7 @@ MODULES: dict[str, str] = {
     "i440FX": "pcemu.hw.pci.i440fx",
     "PIIX3": "pcemu.hw.isa.piix3",
     "PIIX4_PM": "pcemu.hw.acpi.piix4_pm",
+    "smbus-eeprom": "pcemu.hw.acpi.smbus_eeprom",
     # firmware interface
     "fw_cfg_io": "pcemu.hw.nvram.fw_cfg",
     "fw_cfg": "pcemu.hw.nvram.fw_cfg",
@@ -59,7 +60,7 @@ _PLANNED_NAMES = """
     virtio-rng virtio-rng-pci virtio-scsi virtio-scsi-pci virtio-serial virtio-serial-pci virtio-tablet-pci
     virtio-vga virtconsole virtserialport vhost-scsi-pci vhost-vsock-pci i6300esb ib700 isa-applesmc
     isa-ipmi-bt isa-ipmi-kcs isa-parallel ivshmem-doorbell ivshmem-plain pc-dimm nvdimm pci-bridge pci-serial
-    pci-serial-2x pci-serial-4x pci-testdev pcie-root-port pvpanic pvpanic-pci pxb qemu-vmport smbus-eeprom
+    pci-serial-2x pci-serial-4x pci-testdev pcie-root-port pvpanic pvpanic-pci pxb qemu-vmport
     tpm-crb tpm-tis vmcoreinfo vmgenid vmmouse vmport edu vfio-pci i2c-ddc intel-iommu amd-iommu
 """
 PLANNED: frozenset[str] = frozenset(_PLANNED_NAMES.split())

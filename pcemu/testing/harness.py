@@ -172,16 +172,13 @@ class TestMachine(MachineBase):
         self.isa_irq: list[WireWatch] = []
         if isa:
             self._isa = IsaBus("isa.0", machine=self)
+            self.board_buses.append(self._isa)
             self.isa_irq = [WireWatch(self.clock, line) for line in self._isa.irq_lines]
 
     @property
     def isa(self) -> IsaBus:
         assert self._isa is not None
         return self._isa
-
-    def buses(self) -> list[Any]:
-        found: list[Any] = super().buses()
-        return [*found, self._isa] if self._isa is not None and self._isa.parent is None else found
 
     def add(self, cls: type[Device] | str, bus: Any = None, id: str | None = None, **props: Any) -> Any:
         """Build, realize and reset a device."""
