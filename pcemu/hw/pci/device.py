@@ -124,6 +124,7 @@ class PciDevice(Device):
     # -- building -------------------------------------------------------------------------------------------
 
     def realize(self) -> None:
+        _ = self.bus  # complains when there is none
         self._build_header()
         for register in self.config_registers:
             self.layout.add(register)
@@ -176,6 +177,7 @@ class PciDevice(Device):
             size = max(2048, 1 << (len(data) - 1).bit_length()) if data else 0
         if not data or len(data) > size or size & (size - 1) or size > MAX_ROM_SIZE:
             raise self.fail(f"romfile '{self.romfile}': {len(data)} bytes do not fit a ROM BAR of {size} bytes")
+        self.romsize = size
         name = f"{self.type_name}.rom"
         block = self.machine.memory.alloc(name, size)
         self.machine.memory.block_view(block, len(data))[:] = data

@@ -25,7 +25,7 @@ class I440fxPciHost(SysBusDevice):
     trace_events = ("pci_cfg_read", "pci_cfg_write")
 
     pci_hole64_size = Property("size", default=2 << 30, help="64-bit window for BARs above RAM")
-    short_root_bus = Property("u32")
+    short_root_bus = Property("u32", name="short_root_bus")
     x_pci_hole64_fix = Property(bool, default=True)
     x_config_reg_migration_enabled = Property(bool, default=True)
     bypass_iommu = Property(bool)
