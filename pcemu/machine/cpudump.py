@@ -9,6 +9,8 @@ from typing import Any
 FLAG_LETTERS = ((11, "O"), (10, "D"), (7, "S"), (6, "Z"), (4, "A"), (2, "P"), (0, "C"))
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
 EFER_LMA = 1 << 10
+CR0_PE = 1
+DESC_P, DESC_L = 1 << 15, 1 << 21
 GPRS_64 = (
     ("rax", "rbx", "rcx", "rdx"), ("rsi", "rdi", "rbp", "rsp"),
     ("r8", "r9", "r10", "r11"), ("r12", "r13", "r14", "r15"),
@@ -17,9 +19,13 @@ GPRS_32 = GPRS_64[:2]
 
 
 def dump_cpu(cpu: Any, index: int = 0, vectors: bool = True) -> str:
-    """General, segment, system and (with `vectors`) floating-point registers, in QEMU's layout."""
+    """General, segment, system and (with `vectors`) floating-point registers, in QEMU's layout.
+
+    What runs decides the width of general registers and segments, the mode (long or not) that of tables and CR2/3.
+    """
     get = cpu.get
-    wide = bool(get("efer") & EFER_LMA)
+    long_mode = bool(get("efer") & EFER_LMA)
+    wide = long_mode and bool(get("cs_attr") & DESC_L)
     digits = 16 if wide else 8
     lines = [f"CPU#{index}"]
     for row in GPRS_64 if wide else GPRS_32:
@@ -28,21 +34,20 @@ def dump_cpu(cpu: Any, index: int = 0, vectors: bool = True) -> str:
     letters = "".join(letter if flags >> bit & 1 else "-" for bit, letter in FLAG_LETTERS)
     pc, fl = ("RIP", "RFL") if wide else ("EIP", "EFL")
     lines.append(
-        f"{pc}={get('rip') & (1 << 4 * digits) - 1:0{digits}x} {fl}={flags:08x} [{letters}]"
-        f" CPL={_cpl(get)} II={_maybe(get, 'shadow')} A20={_maybe(get, 'a20', 1)} SMM=0 HLT={int(bool(cpu.halted))}"
+        f"{pc}={get('rip') & (1 << 4 * digits) - 1:0{digits}x} {fl}={flags:08x} [{letters}] CPL={get('cpl')}"
+        f" II={int(bool(get('interrupt_shadow')))} A20={int(bool(cpu.a20))} SMM=0 HLT={int(bool(cpu.halted))}"
     )
-    for name in SEGMENTS:
-        lines.append(_segment(get, name, digits, get(f"{name}_attr")))
-    lines.append(_segment(get, "ldt", digits, get("ldt_attr")))
-    lines.append(_segment(get, "tr", digits, get("tr_attr")))
+    for name in (*SEGMENTS, "ldt", "tr"):
+        lines.append(_segment(get, name, digits, long_mode))
+    digits = 16 if long_mode else 8
     for name in ("gdt", "idt"):
         lines.append(f"{name.upper()}=     {get(name + '_base'):0{digits}x} {get(name + '_limit'):08x}")
     lines.append(
         f"CR0={get('cr0'):08x} CR2={get('cr2'):0{digits}x} CR3={get('cr3'):0{digits}x} CR4={get('cr4'):08x}"
     )
     # QEMU leaves a blank at the end of this line.
-    lines.append("".join(f"DR{i}={get(f'dr{i}'):0{digits}x} " for i in range(4)))
-    lines.append(f"DR6={get('dr6'):0{digits}x} DR7={get('dr7'):0{digits}x}")
+    lines.append("".join(f"DR{i}={get(f'dr{i}'):016x} " for i in range(4)))
+    lines.append(f"DR6={get('dr6'):016x} DR7={get('dr7'):016x}")
     lines.append(f"EFER={get('efer'):016x}")
     if vectors:
         lines += _floating(get, wide)
@@ -51,23 +56,13 @@ def dump_cpu(cpu: Any, index: int = 0, vectors: bool = True) -> str:
 
 def _floating(get: Any, wide: bool) -> list[str]:
     status = get("fsw")
-    tags = get("ftw")
-    # Shown abridged, one bit a register, when the full tag word (two bits each) is what the core keeps.
-    if tags > 0xFF:
-        tags = sum(1 << i for i in range(8) if (tags >> (2 * i)) & 3 != 3)
-    elif tags == 0xFF and _maybe(get, "ftw_full", -1) == -1 and get("fcw") == 0:
-        tags = 0
-    lines = [f"FCW={get('fcw'):04x} FSW={status:04x} [ST={status >> 11 & 7:x}] FTW={tags:02x} MXCSR={get('mxcsr'):08x}"]
-    cells = []
-    for i in range(8):
-        value = get(f"fpr{i}") if _has(get, f"fpr{i}") else get(f"st{(i - (status >> 11 & 7)) & 7}")
-        cells.append(f"FPR{i}={value & (1 << 64) - 1:016x} {value >> 64 & 0xFFFF:04x}")
-    lines += _pairs(cells)
-    cells = []
-    for i in range(16 if wide else 8):
-        value = get(f"xmm{i}")
-        cells.append(f"XMM{i:02}={value >> 64:016x} {value & (1 << 64) - 1:016x}")
-    return lines + _pairs(cells)
+    lines = [
+        f"FCW={get('fcw'):04x} FSW={status:04x} [ST={status >> 11 & 7:x}] FTW={get('ftw'):02x} MXCSR={get('mxcsr'):08x}"
+    ]
+    values = [get(f"fpr{i}") for i in range(8)]
+    lines += _pairs([f"FPR{i}={v & (1 << 64) - 1:016x} {v >> 64 & 0xFFFF:04x}" for i, v in enumerate(values)])
+    values = [get(f"xmm{i}") for i in range(16 if wide else 8)]
+    return lines + _pairs([f"XMM{i:02}={v >> 64:016x} {v & (1 << 64) - 1:016x}" for i, v in enumerate(values)])
 
 
 def _pairs(cells: Sequence[str]) -> list[str]:
@@ -78,44 +73,26 @@ def _name(reg: str, wide: bool) -> str:
     return reg.upper() if wide else "E" + reg[1:].upper()
 
 
-def _cpl(get: Any) -> int:
-    value: int = get("cpl") if _has(get, "cpl") else get("cs") & 3
-    return value
+def _segment(get: Any, name: str, digits: int, long_mode: bool) -> str:
+    attr = get(name + "_attr")
+    base = get(name + "_base") & (1 << 4 * digits) - 1
+    text = f"{name.upper():<3}={get(name):04x} {base:0{digits}x} {get(name + '_limit'):08x} {attr:08x}"
+    # Real mode loads no descriptors, and an absent one has nothing to say.
+    if not get("cr0") & CR0_PE or not attr & DESC_P:
+        return text
+    return f"{text} {describe_attr(attr, long_mode)}"
 
 
-def _has(get: Any, name: str) -> bool:
-    try:
-        get(name)
-    except (KeyError, ValueError, AttributeError):
-        return False
-    return True
-
-
-def _maybe(get: Any, name: str, default: int = 0) -> int:
-    try:
-        return int(get(name))
-    except (KeyError, ValueError, AttributeError):
-        return default
-
-
-def _segment(get: Any, name: str, digits: int, attr: int) -> str:
-    head = f"{name.upper():<3}={get(name):04x} {get(name + '_base'):0{digits}x} {get(name + '_limit'):08x} {attr:08x}"
-    words = describe_attr(attr, name, bool(get("efer") & EFER_LMA))
-    return f"{head} {words}" if words else head
-
-
-def describe_attr(attr: int, name: str, wide: bool) -> str:
+def describe_attr(attr: int, long_mode: bool) -> str:
     """``DPL=0 CS64 [-RA]``: the descriptor's second word read out (Intel SDM volume 3, figure 3-8)."""
-    if not attr & 1 << 15:
-        return "" if name not in ("ldt", "tr") or not attr else "DPL=0 " + _system_type(attr, wide)
     dpl = f"DPL={attr >> 13 & 3}"
     if not attr & 1 << 12:
-        return f"{dpl} {_system_type(attr, wide)}"
+        return f"{dpl} {_system_type(attr, long_mode)}"
     if attr & 1 << 11:
-        kind = "CS64" if attr & 1 << 21 else "CS32" if attr & 1 << 22 else "CS16"
+        kind = "CS64" if attr & DESC_L else "CS32" if attr & 1 << 22 else "CS16"
         rights = ("C" if attr & 1 << 10 else "-") + ("R" if attr & 1 << 9 else "-")
     else:
-        kind = "DS  " if attr & 1 << 22 or wide else "DS16"
+        kind = "DS  " if attr & 1 << 22 or long_mode else "DS16"
         rights = ("E" if attr & 1 << 10 else "-") + ("W" if attr & 1 << 9 else "-")
     return f"{dpl} {kind} [{rights}{'A' if attr & 1 << 8 else '-'}]"
 
