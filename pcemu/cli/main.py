@@ -72,10 +72,9 @@ def run_config(config: MachineConfig) -> int:
                     machine.loop.add_signal_handler(number, _quit, machine, number)
         return machine.run().status
     finally:
-        if in_main:
+        if in_main:  # a second Ctrl-C must not keep the terminal from being restored
             for number in END_SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    signal.signal(number, _early)
+                signal.signal(number, signal.SIG_IGN)
         machine.close()
 
 
@@ -84,7 +83,8 @@ def _early(number: int, frame: object) -> None:
 
 
 def _quit(machine: Machine, number: int) -> None:
-    _terminated(number)
+    if not machine.ending:
+        _terminated(number)
     machine.quit(0, "host-signal")
 
 

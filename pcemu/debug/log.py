@@ -10,12 +10,12 @@ from pcemu.qom.errors import PcemuError, suggestion
 
 # name -> (what it shows, whether it exists yet)
 ITEMS: dict[str, tuple[str, bool]] = {
-    "in_asm": ("disassembly of each guest block when it is first translated", True),
-    "op": ("decoded operations of each block", True),
+    "in_asm": ("each instruction, disassembled, when it first runs", True),
+    "op": ("decoded operations of each block", False),
     "out_asm": ("host code generated for each block", False),
-    "int": ("interrupts and exceptions, with the CPU's state", True),
-    "exec": ("the address of each block that runs", True),
-    "cpu": ("the CPU's state before each block", True),
+    "int": ("interrupts and exceptions, with the CPU's state after them", True),
+    "exec": ("the address of each instruction that runs, and its number", True),
+    "cpu": ("the CPU's state before each instruction", True),
     "fpu": ("x87 and SSE registers in the CPU's state", False),
     "mmu": ("page walks and faults", False),
     "pcall": ("protected-mode far calls and returns", False),
@@ -49,7 +49,7 @@ class Log:
             stream.write(text)
             stream.flush()
 
-    def open_file(self, path: str) -> None:
+    def open_file(self, path: str, option: str = "-D ") -> None:
         """-D: log to a file ('%d' in the name is the process id)."""
         if "%d" in path:
             import os
@@ -58,7 +58,7 @@ class Log:
         try:
             self._stream = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - lives as long as the log
         except OSError as error:
-            raise PcemuError(f"-D {path}: {error.strerror}") from None
+            raise PcemuError(f"{option}{path}: {error.strerror}") from None
 
     def close(self) -> None:
         if self._stream is not None:

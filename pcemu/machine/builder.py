@@ -27,6 +27,7 @@ def build(machine: Machine) -> None:
     for device in config.devices:
         add_user_device(machine, device)
     _build_monitors(machine)
+    _check_traces(machine)
     _load_images(machine)
     machine.reset_all()
 
@@ -104,6 +105,16 @@ def _check_globals(machine: Machine) -> None:
             cls.property_decl(name)
         except PcemuError as error:
             raise PcemuError(f"can't apply global {driver}.{name}: {error}") from None
+
+
+def _check_traces(machine: Machine) -> None:
+    """A trace event that is named in full and that no device has."""
+    known = {event for device in machine.devices for event in device.trace_events}
+    for name in machine.config.trace_events:
+        name = name.removeprefix("-")
+        if name not in known and not any(char in name for char in "*?["):
+            hint = suggestion(name, known)
+            print(f"pcemu: warning: trace event '{name}' does not exist in this machine{hint}", file=sys.stderr)
 
 
 def _load_images(machine: Machine) -> None:

@@ -42,6 +42,6 @@ class MachineClock:
         """Jump forward, to a deadline at most: nothing is skipped."""
         self.core.advance_to(ns)
 
-    def slip(self, ns: int) -> None:
+    def hold_back(self, ns: int) -> None:
         """Take `ns` of host time out of virtual time: the guest does not see that it passed."""
-        self.core.slip(ns)
+        self.core.hold_back(ns)

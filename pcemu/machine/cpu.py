@@ -19,7 +19,7 @@ def add_cpu(machine: Machine, default: str) -> Any:
     """Make the processor and register it with the machine."""
     spec = machine.config.cpu or default
     model = machine.parse_cpu(spec)
-    cpu = machine.core.Cpu(machine.memory, machine.io, machine.clock.core, model)
+    cpu = machine.core.Cpu(machine.memory, machine.io, machine.clock.core, model, seed=machine.config.seed)
     machine.cpus.append(cpu)
     machine.cpu_models.append(model)
     return cpu

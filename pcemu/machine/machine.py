@@ -19,11 +19,13 @@ from .cpu import parse_cpu
 from .exit import DeviceFailure, ExitReason, describe_failure
 
 if TYPE_CHECKING:
+    from .cpulog import CpuLog
     from .loop import MachineLoop
 
 SLICE_NS = 1_500_000  # how long the guest runs before the host's files are looked at
 SLICE_INSNS = 100_000  # the same with instruction-count time, where the clock says nothing about the host
 CATCH_UP_NS = 10_000_000  # host-clock time never jumps further than this between two slices
+CPU_LOG_ITEMS = frozenset(("in_asm", "exec", "cpu", "int"))
 MAX_STATE_DUMPS = 1  # a guest that triple-faults for ever must not fill a disk
 
 
@@ -42,7 +44,11 @@ class Machine(MachineBase):
         log = Log(config.log_items)
         if config.log_file:
             log.open_file(config.log_file)
-        tracer = Tracer(config.trace_events, log.write) if config.trace_events else Tracer()
+        self.trace_log = log
+        if config.trace_file:
+            self.trace_log = Log()
+            self.trace_log.open_file(config.trace_file, "-trace file=")
+        tracer = Tracer(config.trace_events, self.trace_log.write) if config.trace_events else Tracer()
         clock = MachineClock(core.Clock(shift, icount.sleep if icount else True))
         super().__init__(core.Memory(), core.IoSpace(), clock, ram_size=config.ram_size, seed=config.seed,
                          log=log, tracer=tracer)  # fmt: skip
@@ -62,6 +68,7 @@ class Machine(MachineBase):
         self._loop: MachineLoop | None = None
         self._failure: BaseException | None = None
         self._inside_cpu = False
+        self._cpu_log: CpuLog | None = None
         self._dumps = 0
         self._seen_ns = 0  # virtual time when we last looked, to notice that the host starved us
         self._idle_since = 0  # host time when the guest went to sleep
@@ -75,7 +82,18 @@ class Machine(MachineBase):
 
         build(self)
         self.clock.stop()
+        if self.log.items & CPU_LOG_ITEMS:
+            from .cpulog import CpuLog
+
+            self._cpu_log = CpuLog(self.cpu, self.log)
         return self
+
+    def reset_all(self) -> None:
+        if "cpu_reset" in self.log.items:
+            from .cpudump import dump_cpu
+
+            self.log.write("CPU Reset (CPU 0)\n" + dump_cpu(self.cpu) + "\n")
+        super().reset_all()
 
     @property
     def host_time(self) -> bool:
@@ -208,13 +226,13 @@ class Machine(MachineBase):
         core.deadline = deadline
         self._inside_cpu = True
         try:
-            reason: str = self.cpu.run(budget)
+            reason: str = self.cpu.run(budget) if self._cpu_log is None else self._cpu_log.run(budget)
         finally:
             self._inside_cpu = False
         if not self.icount_mode:
             late = self.clock.now() - deadline - CATCH_UP_NS
             if late > 0:
-                self.clock.slip(late)
+                self.clock.hold_back(late)
         return reason
 
     def idle_seconds(self) -> float | None:
@@ -243,7 +261,7 @@ class Machine(MachineBase):
             return
         excess = self.clock.now() - self._seen_ns - CATCH_UP_NS
         if excess > 0 and self._seen_ns:
-            self.clock.slip(excess)
+            self.clock.hold_back(excess)
 
     # -- life -----------------------------------------------------------------------------------------------
 
@@ -272,6 +290,11 @@ class Machine(MachineBase):
     def _request_exit(self) -> None:
         for cpu in self.cpus:
             cpu.request_exit()
+
+    @property
+    def ending(self) -> bool:
+        """Has the machine been told to quit?"""
+        return any(what == "quit" for what, _, _ in self._requests) or self.exit_reason is not None
 
     def quit(self, status: int = 0, cause: str = "host-qmp-quit") -> None:
         """End the machine, whatever -no-shutdown says."""
@@ -360,6 +383,7 @@ class Machine(MachineBase):
         if self._loop is not None:
             self._loop.close()
         self.log.close()
+        self.trace_log.close()
 
     def __enter__(self) -> Machine:
         return self

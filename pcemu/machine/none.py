@@ -16,6 +16,6 @@ class NoBoard(Board):
     def build(self) -> None:
         machine = self.machine
         cpu = add_cpu(machine, self.default_cpu)
-        cpu.intack = lambda: 0
+        machine.on_reset(lambda: setattr(cpu, "halted", True))
         if machine.ram_size:
             machine.memory_root.add(MemoryRegion.ram("ram", machine.ram_size, machine.memory.alloc("ram", machine.ram_size)), 0)

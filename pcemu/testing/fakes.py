@@ -26,7 +26,7 @@ class FakeClock:
     def advance_to(self, ns: int) -> None:
         self._now = max(self._now, ns)
 
-    def slip(self, ns: int) -> None:
+    def hold_back(self, ns: int) -> None:
         self._now -= ns
 
     def stop(self) -> None:
@@ -240,7 +240,7 @@ class FakeCore:
     def IoSpace(self) -> FakeIoSpace:
         return FakeIoSpace()
 
-    def Cpu(self, memory: FakeMemory, io: FakeIoSpace, clock: FakeClock, model: object) -> FakeCpu:
+    def Cpu(self, memory: FakeMemory, io: FakeIoSpace, clock: FakeClock, model: object, seed: int = 0) -> FakeCpu:
         cpu = FakeCpu()
         cpu.io, cpu.memory = io, memory
         cpu.script = [self._bound(step, cpu) for step in self.script]
