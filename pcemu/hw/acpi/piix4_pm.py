@@ -132,7 +132,8 @@ class Piix4Pm(PciDevice):
 
     def _tell_ports(self) -> None:
         """Which legacy ports there are, as firmware would have found out (7.1.16)."""
-        bases = {getattr(d, "iobase", None) for d in self.machine.devices if d.type_name in ("isa-serial", "isa-parallel")}
+        ports = (d for d in self.machine.devices if d.type_name in ("isa-serial", "isa-parallel"))
+        bases = {getattr(device, "iobase", None) for device in ports}
         self.config[DEVRESA + 3] = 0x10 | (0x80 if 0x378 in bases else 0)
         self.config[DEVRESC + 3] = (0x08 if 0x3F8 in bases else 0) | (0x90 if 0x2F8 in bases else 0)
 

@@ -67,10 +67,13 @@ def deliver(apics: Sequence[Receiver], dest: int, logical: int, mode: int, vecto
     """Send a message; False when nobody took it. An 8-bit destination of FFh means everybody."""
     if len(apics) == 1:
         apic = apics[0]
-        if dest in (0xFF, BROADCAST) or select(apic, dest, logical):
+        if dest not in (0xFF, BROADCAST) and not select(apic, dest, logical):
+            return False
+        if mode <= DM_LOWEST:
+            apic.accept(vector, level)
+        else:
             apic.deliver(mode, vector, level)
-            return True
-        return False
+        return True
     if dest in (0xFF, BROADCAST):
         targets = list(apics)
     else:
