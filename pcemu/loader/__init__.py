@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
-from . import bios, direct, firmware, fwcfg, smbios
+from . import bios, direct, firmware, fwcfg, smbios, uuids
 from .errors import LoaderError
-from .platform import Platform
+from .platform import Platform, cpu_model
 from .stub import NOTHING_TO_BOOT, StubRom
 
 __all__ = ["LoaderError", "load"]
@@ -65,10 +64,10 @@ def _identity(machine: Any, platform: Platform) -> smbios.Identity:
 
     text = machine.config.uuid
     try:
-        number = uuid.UUID(text) if text else uuid.UUID(int=0)
+        uuid = uuids.parse(text) if text else uuids.NIL
     except ValueError:
         raise LoaderError("-uuid", text, "not a UUID") from None
-    model = getattr(machine.cpu, "model", None)
+    model = cpu_model(machine)
     features = 0
     if model is not None:
         features = next((row[5] for row in model.cpuid_table() if row[0] == 1), 0)
@@ -76,7 +75,7 @@ def _identity(machine: Any, platform: Platform) -> smbios.Identity:
         manufacturer="pcemu",
         product=PC_DESC if platform.pci else "ISA-only PC",
         version=full_name(machine.config.machine),
-        uuid=number.bytes,
+        uuid=uuid,
         cpu_signature=getattr(model, "signature", 0),
         cpu_features=features,
         cpus=len(platform.apic_ids),

@@ -6,7 +6,6 @@ import struct
 from typing import Any
 
 from .plan import GDT_ADDR, PAGE_TABLES_ADDR
-from .platform import IO_HOLE_LARGE
 
 # Selectors of the Linux boot protocol, __BOOT_CS and __BOOT_DS; the other protocols accept any.
 BOOT_CS = 0x10
@@ -105,7 +104,7 @@ def set_memory_types(cpu: Any, low_ram: int, phys_bits: int) -> None:
 
     Without this Linux finds memory uncached and says that firmware disabled the MTRRs.
     """
-    hole = 0x80000000 if low_ram <= 0x80000000 else IO_HOLE_LARGE
+    hole = next(start for start in (0x80000000, 0xC0000000, 0xE0000000) if low_ram <= start)
     write_back, write_protect = 0x0606060606060606, 0x0505050505050505
     for index in range(2):  # 0-7ffff, 80000-9ffff
         cpu.set(f"mtrr_fix{index}", write_back)

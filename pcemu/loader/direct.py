@@ -12,6 +12,7 @@ from .images import read_kernel
 from .layout import PAGE, Layout, NoRoomError
 from .plan import KERNEL, BootPlan, BootRequest
 from .platform import FOUR_GIB, Platform
+from .stub import BASE as ROM_BASE
 from .stub import SIZE as ROM_SIZE
 from .stub import StubRom
 
@@ -91,6 +92,7 @@ def load(machine: Any, platform: Platform, smbios_files: tuple[bytes, bytes]) ->
     )
     plan = choose(request)
     plan.writes = firmware.low_memory(platform) + tables.writes + plan.writes
+    plan.writes.append((ROM_BASE, bytes(rom.image)))  # into the RAM that takes the ROM's place, as firmware copies itself
     map_rom(machine, bytes(rom.image))
     machine.on_reset(lambda: start(machine, platform, plan))
     return plan
@@ -128,4 +130,5 @@ def start(machine: Any, platform: Platform, plan: BootPlan) -> None:
             memory.write(address + offset, bytes(min(_ZERO_CHUNK, size - offset)))
     for address, data in plan.writes:
         memory.write(address, data)
+    firmware.protect_shadow(machine, platform)
     plan.start(machine.cpu)

@@ -11,14 +11,11 @@ from typing import Any
 
 from .cpustate import set_memory_types
 from .e820 import EBDA
-from .platform import LAPIC_BASE, PM_BASE, Platform, SerialPort
+from .platform import LAPIC_BASE, Platform, SerialPort, cpu_model
 from .ports import Ports
 from .stub import IRET_OFFSET, IRQ_MASTER_OFFSET, IRQ_SLAVE_OFFSET
 
-SMBUS_BASE = 0x700
-_PIRQ_IRQS = (10, 10, 11, 11)  # what SeaBIOS routes PIRQA-D to
-_PIIX3 = 1 << 3
-_PIIX4_PM = 1 << 3 | 3
+PCI_HOST = "i440FX-pcihost"
 _ROM_SEGMENT = 0xF000
 
 
@@ -32,10 +29,10 @@ def set_up(machine: Any, platform: Platform) -> None:
     if platform.keyboard:
         _keyboard_controller(ports)
     if platform.pci:
-        _pci(machine, ports)
+        _pci(machine)
     if platform.apic:
         _local_apic(machine)
-    model = getattr(machine.cpu, "model", None)
+    model = cpu_model(machine)
     if model is None or model.has("mtrr"):
         set_memory_types(machine.cpu, platform.low_ram, getattr(model, "phys_bits", 40))
 
@@ -46,8 +43,8 @@ def _interrupt_controllers(ports: Ports) -> None:
         ports.outb(base, 0x11)
         for word in (vector, wiring, 0x01, 0xFF):
             ports.outb(base + 1, word)
-    ports.outb(0x4D0, 0)
-    ports.outb(0x4D1, sum(1 << irq for irq in set(_PIRQ_IRQS)) >> 8)  # PCI interrupts are level-triggered
+    ports.outb(0x4D0, 0)  # all edge-triggered; PCI sets its own
+    ports.outb(0x4D1, 0)
 
 
 def _timer(ports: Ports) -> None:
@@ -80,22 +77,19 @@ def _keyboard_controller(ports: Ports) -> None:
     ports.outb(0x60, 0x65)  # translation, mouse clock off, system flag, keyboard interrupt
 
 
-def _pci(machine: Any, ports: Ports) -> None:
-    """Addresses and interrupt lines, the PIIX3's interrupt router, the PIIX4's register blocks."""
-    if ports.pci_read(_PIIX3, 0, 4) == 0x70008086:
-        for index, irq in enumerate(_PIRQ_IRQS):
-            ports.pci_write(_PIIX3, 0x60 + index, 1, irq)
-    host = machine.find("i440FX-pcihost")
-    if host is not None:
-        from pcemu.hw.pci.enumerate import assign_resources
+def _pci(machine: Any) -> None:
+    """Addresses, interrupt lines and routing, the PIIX4's register blocks; C0000h-FFFFFh becomes RAM."""
+    from pcemu.hw.pci.enumerate import assign_resources
 
-        assign_resources(host)
-    if ports.pci_read(_PIIX4_PM, 0, 4) == 0x71138086:
-        ports.pci_write(_PIIX4_PM, 0x40, 4, PM_BASE | 1)  # PMBA
-        ports.pci_write(_PIIX4_PM, 0x80, 1, 0x01)  # PMREGMISC: I/O space on
-        ports.pci_write(_PIIX4_PM, 0x90, 4, SMBUS_BASE | 1)  # SMBBA
-        ports.pci_write(_PIIX4_PM, 0xD2, 1, 0x09)  # SMBHSTCFG: on, IRQ 9
-        ports.pci_write(_PIIX4_PM, 0x3C, 1, 9)
+    assign_resources(machine.find(PCI_HOST))
+
+
+def protect_shadow(machine: Any, platform: Platform) -> None:
+    """The last step, when the ROM's copy is in place: the RAM below 1 MiB becomes read-only."""
+    if platform.pci:
+        from pcemu.hw.pci.enumerate import write_protect_shadow
+
+        write_protect_shadow(machine.find(PCI_HOST))
 
 
 def _local_apic(machine: Any) -> None:

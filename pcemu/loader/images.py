@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 from .errors import LoaderError
 
 BUILTIN = "builtin:"
 # Where a firmware image is looked for when -bios gives no path, in this order.
 FIRMWARE_PATH = ("/usr/share/seabios", "/usr/share/qemu", "/usr/local/share/qemu", "/usr/share/qemu-kvm")
-_DATA = Path(__file__).resolve().parent.parent / "data"
+_DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data")
 
 
 def read_image(option: str, name: str, limit: int) -> bytes:
@@ -40,11 +39,12 @@ def read_kernel(option: str, name: str, limit: int) -> bytes:
     if not name.startswith(BUILTIN):
         return read_image(option, name, limit)
     guest = name[len(BUILTIN) :]
-    known = sorted(path.stem for path in _DATA.glob("*.elf"))
+    files = os.listdir(_DATA) if os.path.isdir(_DATA) else []
+    known = sorted(file[:-4] for file in files if file.endswith(".elf"))
     if guest not in known:
         there = f"there is {', '.join(known)}" if known else "none was built into this installation"
         raise LoaderError(option, name, f"no such built-in guest; {there}")
-    return read_image(option, str(_DATA / f"{guest}.elf"), limit)
+    return read_image(option, os.path.join(_DATA, f"{guest}.elf"), limit)
 
 
 def find_firmware(name: str) -> str | None:
@@ -55,7 +55,7 @@ def find_firmware(name: str) -> str | None:
         return None
     extra = os.environ.get("PCEMU_FIRMWARE_PATH", "")
     for folder in (*filter(None, extra.split(os.pathsep)), *FIRMWARE_PATH):
-        candidate = Path(folder) / name
-        if candidate.is_file():
-            return str(candidate)
+        candidate = os.path.join(folder, name)
+        if os.path.isfile(candidate):
+            return candidate
     return None

@@ -50,11 +50,12 @@ class Platform:
     @classmethod
     def of(cls, machine: Any) -> Platform:
         low, high = split_ram(machine.ram_size)
+        low, high = getattr(machine, "ram_below_4g", low), getattr(machine, "ram_above_4g", high)
         pm = machine.find("PIIX4_PM")
         hpet = machine.find("hpet")
         kbd = machine.find("i8042")
         pci = machine.find("i440FX-pcihost") is not None
-        model = getattr(machine.cpu, "model", None)
+        model = cpu_model(machine)
         return cls(
             low_ram=low,
             high_ram=high,
@@ -81,6 +82,12 @@ def split_ram(size: int) -> tuple[int, int]:
     """How much RAM is below and above 4 GiB: QEMU's rule for the i440FX board."""
     limit = IO_HOLE if size < IO_HOLE else IO_HOLE_LARGE
     return (size, 0) if size <= limit else (limit, size - limit)
+
+
+def cpu_model(machine: Any) -> Any:
+    """What the first processor is; None where a test has put in something else."""
+    models = getattr(machine, "cpu_models", None)
+    return models[0] if models else getattr(machine.cpu, "model", None)
 
 
 def _gpe0(pm: Any) -> tuple[int, int] | None:

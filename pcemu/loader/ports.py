@@ -35,13 +35,3 @@ class Ports:
 
     def outb(self, port: int, value: int) -> None:
         self.write(port, 1, value)
-
-    # PCI configuration mechanism #1 (PCI Local Bus Specification 2.1, section 3.7.4.1).
-
-    def pci_read(self, devfn: int, register: int, size: int) -> int:
-        self.write(0xCF8, 4, 0x80000000 | devfn << 8 | register & 0xFC)
-        return self.read(0xCFC + (register & 3), size)
-
-    def pci_write(self, devfn: int, register: int, size: int, value: int) -> None:
-        self.write(0xCF8, 4, 0x80000000 | devfn << 8 | register & 0xFC)
-        self.write(0xCFC + (register & 3), size, value)

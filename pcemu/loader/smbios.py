@@ -7,10 +7,10 @@ their fields, `-smbios file=F` replaces or adds a structure.
 from __future__ import annotations
 
 import struct
-import uuid as uuid_module
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from . import uuids
 from .errors import LoaderError
 from .images import read_image
 from .platform import FOUR_GIB, Platform
@@ -89,7 +89,7 @@ def parse_options(options: Sequence[Mapping[str, str]]) -> SmbiosConfig:
 def _check(kind: int, name: str, value: str) -> None:
     try:
         if name == "uuid":
-            uuid_module.UUID(value)
+            uuids.parse(value)
         elif name == "release":
             major, minor = (int(part) for part in value.split("."))
             if not (0 <= major <= 255 and 0 <= minor <= 255):
@@ -217,9 +217,9 @@ def _system(out: _Structures, identity: Identity, config: SmbiosConfig) -> None:
     names = [s(config.get(1, "manufacturer", identity.manufacturer)), s(config.get(1, "product", identity.product)),
              s(config.get(1, "version", identity.version)), s(config.get(1, "serial"))]  # fmt: skip
     given = config.get(1, "uuid")
-    uuid = uuid_module.UUID(given) if given else uuid_module.UUID(bytes=identity.uuid)
+    uuid = uuids.parse(given) if given else identity.uuid
     sku, family = s(config.get(1, "sku")), s(config.get(1, "family"))
-    out.add(1, 0x100, bytes(names) + uuid.bytes_le + bytes([6, sku, family]), s.list)
+    out.add(1, 0x100, bytes(names) + uuids.mixed_endian(uuid) + bytes([6, sku, family]), s.list)
 
 
 def _baseboard(out: _Structures, identity: Identity, config: SmbiosConfig) -> None:

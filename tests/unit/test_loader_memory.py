@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,7 +58,7 @@ def test_map_is_sorted_and_nothing_overlaps(ram: int, holes: list[tuple[int, int
         if all(start >= other.end or start + size <= other.start for other in disjoint):
             disjoint.append(E820Entry(start, size, e820.RESERVED))
     found = e820.memory_map(Platform(low_ram=low, high_ram=high), disjoint)
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in itertools.pairwise(found):
         assert before.end <= after.start
     assert all(entry.size > 0 for entry in found)
     assert sum(entry.size for entry in found if entry.kind == e820.RAM) <= low + high
@@ -89,5 +91,5 @@ def test_claims_never_overlap(wishes: list[tuple[bool, int]]) -> None:
         except NoRoomError:
             continue
     claims = sorted(layout.claims)
-    assert all(a.end <= b.start for a, b in zip(claims, claims[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(claims))
     assert claims[-1].end <= 4 * MIB
