@@ -22,4 +22,4 @@ class IsaDebugExit(IsaDevice):
 
     def io_write(self, offset: int, value: int, size: int) -> None:
         # A process's status is a byte; the shift drops bit 7 of the value just as exit() does.
-        self.machine.request_shutdown("debug-exit", (value << 1 | 1) & 0xFF)
+        self.machine.request_shutdown("isa-debug-exit", (value << 1 | 1) & 0xFF)
