@@ -33,7 +33,7 @@ _TABLES_ROOM = 128 << 10
 
 def load(machine: Any, name: str) -> None:
     """-bios: read the image and map it."""
-    path = find_firmware(name)
+    path = find_firmware(name, machine.config.data_dirs)
     if path is None:
         raise LoaderError(OPTION, name, "no such file, nor one of that name in the firmware directories")
     data = read_image(OPTION, path, _LARGEST)
@@ -97,7 +97,7 @@ def hand_over_kernel(machine: Any, device: Any, platform: Platform) -> None:
 
 def _add_boot_rom(device: Any) -> None:
     """SeaBIOS does not know those items: an option ROM does. OVMF does without."""
-    path = find_firmware(_LINUX_ROM)
+    path = find_firmware(_LINUX_ROM, device.machine.config.data_dirs)
     if path is None:
         print(f"pcemu: warning: {_LINUX_ROM} not found: only firmware that reads kernels from fw_cfg itself will start "
               "the one given", file=sys.stderr)  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 
 from .errors import LoaderError
 
@@ -15,18 +16,18 @@ _DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 def read_image(option: str, name: str, limit: int) -> bytes:
     """The contents of a file that may have at most `limit` bytes."""
+    if "\0" in name:
+        raise LoaderError(option, repr(name), "not a file name")
     try:
         # Not blocking: a FIFO without a writer must not hang us.
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise LoaderError(option, name, "not a regular file")
-            data = file.read(limit + 1)
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            data = file.read(limit + 1) if regular else b""
     except OSError as error:
         raise LoaderError(option, name, error.strerror or str(error)) from None
-    except ValueError:
-        raise LoaderError(option, repr(name), "not a file name") from None
+    if not regular:
+        raise LoaderError(option, name, "not a regular file")
     if not data:
         raise LoaderError(option, name, "the file is empty")
     if len(data) > limit:
@@ -47,14 +48,14 @@ def read_kernel(option: str, name: str, limit: int) -> bytes:
     return read_image(option, os.path.join(_DATA, f"{guest}.elf"), limit)
 
 
-def find_firmware(name: str) -> str | None:
-    """A firmware file by path, or by name in PCEMU_FIRMWARE_PATH and where distributions keep them."""
+def find_firmware(name: str, folders: Sequence[str] = ()) -> str | None:
+    """A firmware file by path, or by name in `folders` (-L), PCEMU_FIRMWARE_PATH and where distributions keep them."""
     if os.path.exists(name):
         return name
     if os.sep in name:
         return None
     extra = os.environ.get("PCEMU_FIRMWARE_PATH", "")
-    for folder in (*filter(None, extra.split(os.pathsep)), *FIRMWARE_PATH):
+    for folder in (*folders, *filter(None, extra.split(os.pathsep)), *FIRMWARE_PATH):
         candidate = os.path.join(folder, name)
         if os.path.isfile(candidate):
             return candidate
