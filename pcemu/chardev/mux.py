@@ -7,7 +7,7 @@ from typing import Any
 from .base import Chardev, ChardevError
 
 MAX_PORTS = 4
-ESCAPE = 0x01       # Ctrl-A
+ESCAPE = 0x01       # Ctrl-A, unless -echr says otherwise
 
 HELP = (
     "C-a h    this list\r\n"
@@ -85,6 +85,7 @@ class MuxChardev(Chardev):
         self.chardev = chardev.attach(f"mux '{id}'")
         self.ports: list[MuxPort] = []
         self.focus: MuxPort | None = None
+        self._escape: int = getattr(getattr(machine, "config", None), "escape_char", ESCAPE)
         self._escaped = False
         self._stamps = False
         self._line_start = True
@@ -154,12 +155,12 @@ class MuxChardev(Chardev):
         for byte in data:
             if self._escaped:
                 self._escaped = False
-                if byte == ESCAPE:
+                if byte == self._escape:
                     run.append(byte)
                     continue
                 self._hand_over(run)
                 self._key(byte)
-            elif byte == ESCAPE:
+            elif byte == self._escape:
                 self._escaped = True
             else:
                 run.append(byte)
