@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent
 CORE = ROOT / "pcemu" / "_core"
 
 CFLAGS = ["-O2", "-fwrapv", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-semantic-interposition", "-Wno-unused-function",
-          "-fno-stack-protector", "-fomit-frame-pointer"]
+          "-fno-stack-protector", "-fno-tree-slp-vectorize", "-fomit-frame-pointer"]
 if platform.machine() in ("x86_64", "AMD64"):
     CFLAGS += ["-fcf-protection=none"]
 CFLAGS += os.environ.get("PCEMU_CFLAGS", "").split()

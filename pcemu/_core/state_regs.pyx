@@ -73,8 +73,8 @@ cdef void set_reg(Cpu* c, str name, value) except *:
         for k in range(16 if name[0] == "x" else 32):
             c.vec[i & 15][k] = raw[k]
         return
-    if name.startswith(("fpr", "st")) and name[-1].isdigit():
-        i = int(name[-1]) if name.startswith("fpr") else (c.ftop + int(name[2:])) & 7
+    if name.startswith(("fpr", "st")) and name[len(name) - 1].isdigit():
+        i = int(name[len(name) - 1]) if name.startswith("fpr") else (c.ftop + int(name[2:])) & 7
         c.fpr[2 * i] = <u64>(value & 0xffffffffffffffff)
         c.fpr[2 * i + 1] = <u64>(value >> 64 & 0xffff)
         return
