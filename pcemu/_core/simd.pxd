@@ -78,40 +78,50 @@ cdef inline bint misaligned(Cpu* c) noexcept nogil:
 cdef inline bint ea16(Cpu* c, Op* op, int access) noexcept nogil:
     """Address of an aligned 16-byte operand into c.ea. The alignment check of legacy SSE is #GP(0), never #AC."""
     if UNLIKELY(not ea(c, op, 16, access)):
-        if c.exit == EXIT_FAULT and c.exc_vector == EXC_AC:
-            set_exc_err(c, EXC_GP, 0)
         return 0
     return LIKELY(not c.ea & 15) or not misaligned(c)
 
 
 cdef inline u8* ld16a(Cpu* c, Op* op) noexcept nogil:
     """The op's aligned 16-byte operand, for reading. NULL: return fault(c, op)."""
-    cdef u64 va
+    if not ea16(c, op, ACC_READ):
+        return NULL
+    return ldv(c, op, c.ea, 16)
+
+
+cdef inline bint st16a(Cpu* c, Op* op, const u8* src) noexcept nogil:
+    """Store 16 bytes to the op's aligned operand. False: return fault(c, op)."""
+    if not ea16(c, op, ACC_WRITE):
+        return 0
+    return mmu.st_slow_bytes(c, op, c.ea, src, 16)
+
+
+cdef inline u8* quick(Cpu* c, Op* op, TlbEntry* tlb, int size, u64 align) noexcept nogil:
+    """The op's operand where a flat address, its alignment and a TLB hit are all it takes, else NULL with nothing done: then
+    the handler ends in a call of its slow twin, so that the fast path saves no register."""
+    cdef u64 va, off
+    cdef TlbEntry* e
     if LIKELY(op.am == AM_FLAT64):
         va = c.r[op.base] + (c.r[op.index] << (op.scale & 3)) + <u64><s64>op.disp + c.seg[op.seg].base
     elif op.am == AM_FLAT32:
         va = <u32>(<u32>(c.r[op.base] + (c.r[op.index] << (op.scale & 3)) + <u64><s64>op.disp) + c.seg[op.seg].base)
     else:
-        if not ea16(c, op, ACC_READ):
-            return NULL
-        va = c.ea
-    if UNLIKELY(va & 15):
-        if misaligned(c):
-            return NULL
-    return ldv(c, op, va, 16)
+        return NULL
+    if UNLIKELY(va & align):
+        return NULL
+    e = &tlb[(va >> 12) & TLB_MASK]
+    off = va - e.tag
+    if LIKELY(off <= <u64>(4096 - size)):
+        return e.host + off
+    return NULL
 
 
-cdef inline bint st16a(Cpu* c, Op* op, const u8* src) noexcept nogil:
-    """Store 16 bytes to the op's aligned operand. False: return fault(c, op)."""
-    cdef u8* p
-    if not ea16(c, op, ACC_WRITE):
-        return 0
-    p = wrp(c, op, c.ea, 16)
-    if LIKELY(p is not NULL):
-        (<u64*>p)[0] = (<u64*>src)[0]
-        (<u64*>p)[1] = (<u64*>src)[1]
-        return 1
-    return mmu.st_slow_bytes(c, op, c.ea, src, 16)
+cdef inline u8* quick_r(Cpu* c, Op* op, int size, u64 align) noexcept nogil:
+    return quick(c, op, c.tlb_r, size, align)
+
+
+cdef inline u8* quick_w(Cpu* c, Op* op, int size, u64 align) noexcept nogil:
+    return quick(c, op, c.tlb_w, size, align)
 
 # ------------------------------------------------------------------------------------------------ MMX and x87
 

@@ -15,13 +15,57 @@ cdef extern from "host_simd.h" nogil:
     void hi_insertps(u8* d, u32 v, u32 imm) noexcept
 
 
-cdef inline u64 lo(u8* v) noexcept nogil:
+cdef inline u64 lo(const u8* v) noexcept nogil:
     return (<u64*>v)[0]
 
 
-cdef inline u64 hi(u8* v) noexcept nogil:
+cdef inline u64 hi(const u8* v) noexcept nogil:
     return (<u64*>v)[1]
 
+
+cdef Op* slow_load_twin(Cpu* c, Op* op, u64 align) noexcept nogil:
+    """What quick_r() does not do for a 16-byte load."""
+    cdef u8* p = ld16a(c, op) if align else ld(c, op, 16)
+    if UNLIKELY(p is NULL):
+        return fault(c, op)
+    copy16(c.vec[op.reg], p)
+    return nxt(c, op)
+
+
+cdef Op* slow_store_twin(Cpu* c, Op* op, u64 align) noexcept nogil:
+    if UNLIKELY(not (st16a(c, op, c.vec[op.reg]) if align else st_bytes(c, op, c.vec[op.reg], 16))):
+        return fault(c, op)
+    return nxt(c, op)
+
+
+ctypedef void (*PartFn)(u8* d, const u8* p) noexcept nogil
+
+
+cdef Op* slow_part_twin(Cpu* c, Op* op, PartFn f, int size) noexcept nogil:
+    """... for a load of part of a register."""
+    cdef u8* p = ld(c, op, size)
+    if UNLIKELY(p is NULL):
+        return fault(c, op)
+    f(c.vec[op.reg], p)
+    return nxt(c, op)
+
+
+cdef Op* slow_value_twin(Cpu* c, Op* op, u64 v, int size) noexcept nogil:
+    """... and for a store."""
+    if UNLIKELY(not (st32(c, op, v) if size == 4 else st64(c, op, v))):
+        return fault(c, op)
+    return nxt(c, op)
+
+
+# Called through variables, so that the compiler keeps them out of the handlers, whose fast path then needs no stack.
+cdef Op* (*slow_load)(Cpu* c, Op* op, u64 align) noexcept nogil
+cdef Op* (*slow_store)(Cpu* c, Op* op, u64 align) noexcept nogil
+cdef Op* (*slow_part)(Cpu* c, Op* op, PartFn f, int size) noexcept nogil
+cdef Op* (*slow_value)(Cpu* c, Op* op, u64 v, int size) noexcept nogil
+slow_load = slow_load_twin
+slow_store = slow_store_twin
+slow_part = slow_part_twin
+slow_value = slow_value_twin
 
 include "gen/x_sse.pxi"
 
