@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,49 +14,14 @@ from pcemu import chardev as chardevs
 from pcemu.chardev import Chardev, ChardevError, create, from_spec, parse_spec
 from pcemu.chardev import base as base_module
 from pcemu.chardev.base import HIGH_WATER
-
-
-class Host:
-    """What a chardev needs of a machine: an event loop and the table of its kind."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.chardevs: dict[str, Any] = {}
-        self.monitors: list[Any] = []
-        self.quits: list[int] = []
-
-    def add_reader(self, fd: int, callback: Any) -> None:
-        self.loop.add_reader(fd, callback)
-
-    def remove_reader(self, fd: int) -> None:
-        self.loop.remove_reader(fd)
-
-    def quit(self, status: int = 0) -> None:
-        self.quits.append(status)
-
-    def turn(self, times: int = 3) -> None:
-        """What happens between slices."""
-        for _ in range(times):
-            self.loop.call_soon(self.loop.stop)
-            self.loop.run_forever()
-
-    def until(self, condition: Any) -> None:
-        """Turn the loop until something has happened on the other side of a pipe or socket."""
-        for _ in range(1000):
-            if condition():
-                return
-            self.loop.call_later(0.005, self.loop.stop)
-            self.loop.run_forever()
-        raise AssertionError("nothing happened")
+from pcemu.testing.loophost import LoopHost as Host
 
 
 @pytest.fixture
 def host() -> Iterator[Host]:
     machine = Host()
     yield machine
-    for device in machine.chardevs.values():
-        device.close()
-    machine.loop.close()
+    machine.close()
 
 
 class Slow(Chardev):
@@ -254,10 +219,8 @@ def test_a_pipe_that_nobody_reads_blocks_and_recovers(host: Host, tmp_path: Path
     got = bytearray()
 
     def read() -> bool:
-        try:
+        with contextlib.suppress(BlockingIOError):
             got.extend(os.read(far, 1 << 16))
-        except BlockingIOError:
-            pass
         return len(got) >= len(data) + 1
 
     host.until(read)
