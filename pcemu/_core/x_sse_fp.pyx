@@ -56,6 +56,17 @@ cdef Op* fp_slow(Cpu* c, Op* op, FpFn f, u8* d, const u8* s, int n) noexcept nog
     return nxt(c, op)
 
 
+cdef Op* fp_slow_mem_twin(Cpu* c, Op* op, FpFn f, u8* d, int size, int n) noexcept nogil:
+    """A memory form's slow twin, for any of its reasons: `size` bytes of operand, 16 aligned."""
+    cdef u8* p = ld16a(c, op) if size == 16 else ld(c, op, size)
+    if UNLIKELY(p is NULL):
+        return fault(c, op)
+    if not fp_quiet(c):
+        return fp_slow(c, op, f, d, p, n)
+    f(d, p, <u32>op.imm, &c.mxcsr)
+    return nxt(c, op)
+
+
 cdef bint fp_commit_flags(Cpu* c, Op* op, FpFn f, const u8* d, const u8* s) noexcept nogil:
     cdef u8 t[16]
     memcpy(t, d, 16)
@@ -70,6 +81,13 @@ cdef Op* fp_slow_flags(Cpu* c, Op* op, FpFn f, const u8* d, const u8* s) noexcep
     if UNLIKELY(not fp_commit_flags(c, op, f, d, s)):
         return fault(c, op)
     return nxt(c, op)
+
+
+cdef Op* fp_slow_flags_mem_twin(Cpu* c, Op* op, FpFn f, const u8* d, int size) noexcept nogil:
+    cdef u8* p = ld(c, op, size)
+    if UNLIKELY(p is NULL):
+        return fault(c, op)
+    return fp_slow_flags(c, op, f, d, p)
 
 
 cdef Op* fp_slow_mmx(Cpu* c, Op* op, FpFn f, const u8* s) noexcept nogil:
@@ -87,6 +105,12 @@ cdef Op* fp_slow_from_mmx(Cpu* c, Op* op, FpFn f, const u8* s) noexcept nogil:
     mmx_state(c)
     return nxt(c, op)
 
+
+# Called through variables, so that the compiler keeps them out of the handlers, whose fast path then needs no stack.
+cdef Op* (*fp_slow_mem)(Cpu* c, Op* op, FpFn f, u8* d, int size, int n) noexcept nogil
+cdef Op* (*fp_slow_flags_mem)(Cpu* c, Op* op, FpFn f, const u8* d, int size) noexcept nogil
+fp_slow_mem = fp_slow_mem_twin
+fp_slow_flags_mem = fp_slow_flags_mem_twin
 
 include "gen/x_sse_fp.pxi"
 include "gen/x_sse_fp_reg.pxi"
