@@ -99,7 +99,7 @@ IMPLEMENTED: frozenset[str] = name_set("""
     pni pclmulqdq monitor ssse3 cx16 pcid sse4.1 sse4.2 movbe popcnt tsc-deadline aes xsave rdrand hypervisor
     fsgsbase tsc-adjust bmi1 smep bmi2 erms invpcid rdseed adx smap clflushopt clwb
     umip rdpid fsrm spec-ctrl stibp ssbd arch-capabilities
-    syscall nx mmxext fxsr-opt pdpe1gb rdtscp lm
+    syscall nx mmxext pdpe1gb rdtscp lm
     lahf-lm abm misalignsse 3dnowprefetch cr8legacy
     invtsc xsaveerptr wbnoinvd ibpb ibrs amd-stibp amd-ssbd amd-no-ssb
     xsaveopt xsavec xgetbv1 arat
