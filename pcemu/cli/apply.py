@@ -128,6 +128,7 @@ def smp(c: Context) -> None:
     c.config.smp = 1
 
 
+MOST_RAM = 255 << 30  # what the core reserves addresses for, less ROMs
 _MEMORY_KEYS = (key("size"), key("slots", int), key("maxmem", "size"))
 
 
@@ -142,8 +143,8 @@ def memory(c: Context) -> None:
         raise at(c.option, c.value, f"'{text}' is not {error}") from None
     # As QEMU does: 0 means the default, and sizes are whole pages (of 8 KiB).
     size = (size + 8191) & ~8191 or c.config.ram_size
-    if size > 1 << 38:
-        raise at(c.option, c.value, "at most 256G of RAM")
+    if size > MOST_RAM:
+        raise at(c.option, c.value, "at most 255G of RAM")
     c.config.ram_size = size
 
 

@@ -59,6 +59,14 @@ class MachineBase:
     def _commit_io(self, flat: list[FlatRange]) -> None:
         self.io.set_map(core_io_map(flat))
 
+    def alloc(self, name: str, size: int) -> int:
+        """A block of host memory for RAM or ROM; what the host cannot give is the user's to know."""
+        try:
+            offset: int = self.memory.alloc(name, size)
+        except (MemoryError, OSError) as error:
+            raise PcemuError(f"cannot set up guest memory '{name}' ({size >> 20} MiB): {error}") from None
+        return offset
+
     # -- the tree -------------------------------------------------------------------------------------------
 
     def add_device(self, device: Device) -> None:

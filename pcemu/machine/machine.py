@@ -80,7 +80,12 @@ class Machine(MachineBase):
         """Board, devices, images; then reset of everything. The machine is ready to run after it."""
         from .builder import build
 
-        build(self)
+        try:
+            build(self)
+        except (PcemuError, RecursionError):
+            raise
+        except Exception as error:
+            raise DeviceFailure(describe_failure(error)) from error
         self.clock.stop()
         if self.log.items & CPU_LOG_ITEMS:
             from .cpulog import CpuLog

@@ -18,4 +18,5 @@ class NoBoard(Board):
         cpu = add_cpu(machine, self.default_cpu)
         machine.on_reset(lambda: setattr(cpu, "halted", True))
         if machine.ram_size:
-            machine.memory_root.add(MemoryRegion.ram("ram", machine.ram_size, machine.memory.alloc("ram", machine.ram_size)), 0)
+            machine.ram = MemoryRegion.ram("ram", machine.ram_size, machine.alloc("ram", machine.ram_size))
+            machine.memory_root.add(machine.ram, 0)

@@ -95,7 +95,7 @@ def place_ram(machine: Machine, largest_low: int = 0) -> None:
             raise PcemuError("-machine max-ram-below-4g: at most 0xe0000000 (3.5G)")
         low = min(low, largest_low)
     low = min(size, low)
-    ram = MemoryRegion.ram("pc.ram", size, machine.memory.alloc("pc.ram", size))
+    ram = MemoryRegion.ram("pc.ram", size, machine.alloc("pc.ram", size))
     machine.ram = ram
     machine.ram_below_4g, machine.ram_above_4g = low, size - low
     machine.memory_root.add(MemoryRegion.alias("ram-below-4g", ram, 0, low), 0)

@@ -37,13 +37,8 @@ MODULES: dict[str, str] = {
     "pc-testdev": "pcemu.hw.misc.pc_testdev",
 }
 
-# Other spellings users' command lines have.
-ALIASES: dict[str, str] = {
-    "kvm-pit": "isa-pit",
-    "kvm-i8259": "isa-i8259",
-    "kvm-apic": "apic",
-    "kvm-ioapic": "ioapic",
-}
+# KVM's own chips, which command lines set properties of whether KVM is used or not.
+KVM_ONLY: frozenset[str] = frozenset(("kvm-pit", "kvm-i8259", "kvm-apic", "kvm-ioapic", "kvmclock", "kvmvapic"))
 
 # Types that users of QEMU know and that later work brings: refused by name, not as unknown.
 _PLANNED_NAMES = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, TypeVar
 
-from .catalog import ALIASES, MODULES, PLANNED
+from .catalog import MODULES, PLANNED
 from .errors import PcemuError, UnknownTypeError, suggestion
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ def register_type(cls: _T) -> _T:
 
 def lookup(name: str) -> type[Device]:
     """The class of a device type, or UnknownTypeError naming it (and a close one)."""
-    name = ALIASES.get(name, name)
     cls = _types.get(name)
     if cls is not None:
         return cls

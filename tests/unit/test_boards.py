@@ -217,7 +217,8 @@ def test_user_device_errors(make: Any, driver: str, props: dict[str, str], text:
 
 
 def test_global_properties(make: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    machine = make(globals=[("mc146818rtc", "lost_tick_policy", "slew"), ("nonsense", "a", "b")])
+    machine = make(globals=[("mc146818rtc", "lost_tick_policy", "slew"), ("nonsense", "a", "b"),
+                            ("kvm-pit", "lost_tick_policy", "discard")])  # fmt: skip
     assert machine.find("mc146818rtc").lost_tick_policy == "slew"
     assert capsys.readouterr().err == "pcemu: warning: global nonsense.a has invalid class name\n"
     with pytest.raises(PcemuError, match=r"can't apply global mc146818rtc.foo: Property 'mc146818rtc.foo' not found"):
