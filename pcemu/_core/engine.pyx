@@ -11,6 +11,7 @@ from pcemu._core cimport blocks
 from pcemu._core.decode cimport DEC_MORE, decode, handlers, is_fault_stub, set_exit_op
 from pcemu._core.interrupts cimport deliver_debug, deliver_exception, deliver_irq, rf_set
 from pcemu._core.mmu cimport IoSpace, Memory
+from pcemu._core.simd cimport fp_enter, fp_leave
 from pcemu._core.state_regs cimport get_reg, reset_cpu, set_reg
 
 include "gen/families.pxi"
@@ -568,7 +569,9 @@ cdef class CpuCore:
                 if self.icount >= stop_at:
                     return "budget"
                 with nogil:
+                    fp_enter(self.c)
                     why = run_slice(self.c, stop_at - (self.c.icount_end - <u64>self.c.budget))
+                    fp_leave(self.c)
                 if why == RUN_EXIT:
                     store_release_u32(&self.c.exit_request, 0)
                     self.settle()
@@ -761,3 +764,6 @@ cdef extern from *:
     """
     void* aligned_calloc "pcemu_aligned_calloc"(size_t align, size_t size)
     void aligned_free "free"(void* p)
+
+
+globals().update(Cpu=CpuCore, Memory=Memory, IoSpace=IoSpace)

@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset
 
 from pcemu._core.state cimport *
 from pcemu._core cimport blocks
+from pcemu._core.simd cimport MXCSR_CONTROL, fp_enter, fp_leave
 
 cdef extern from "time.h" nogil:
     ctypedef long time_t
@@ -980,11 +981,26 @@ cdef inline u64 mmio_size(u64 pa, u64 n) noexcept nogil:
     return 4 if n >= 4 else 2 if n >= 2 else 1
 
 
+cdef inline void before_callback(Cpu* c) noexcept nogil:
+    """Python runs with the host's own rounding."""
+    c.in_callback = 1
+    if c.host_fp and c.mxcsr & MXCSR_CONTROL:
+        fp_leave(c)
+        c.fp_left = 1
+
+
+cdef inline void after_callback(Cpu* c) noexcept nogil:
+    c.in_callback = 0
+    if c.fp_left:
+        c.fp_left = 0
+        fp_enter(c)
+
+
 cdef bint mmio_read(Mach* m, Cpu* c, Range* r, u64 pa, u8* buf, int n) noexcept with gil:
     cdef Memory mem = <Memory>m.pymem
     cdef u64 v
     if c is not NULL:
-        c.in_callback = 1
+        before_callback(c)
     try:
         v = <u64>(mem.targets[r.target][0](r.off + (pa - r.start), n) & 0xffffffffffffffff)
         memcpy(buf, &v, n)
@@ -996,7 +1012,7 @@ cdef bint mmio_read(Mach* m, Cpu* c, Range* r, u64 pa, u8* buf, int n) noexcept 
         return 0
     finally:
         if c is not NULL:
-            c.in_callback = 0
+            after_callback(c)
 
 
 cdef bint mmio_write(Mach* m, Cpu* c, Range* r, u64 pa, const u8* buf, int n) noexcept with gil:
@@ -1004,7 +1020,7 @@ cdef bint mmio_write(Mach* m, Cpu* c, Range* r, u64 pa, const u8* buf, int n) no
     cdef u64 v = 0
     memcpy(&v, buf, n)
     if c is not NULL:
-        c.in_callback = 1
+        before_callback(c)
     try:
         mem.targets[r.target][1](r.off + (pa - r.start), n, v)
         return 1
@@ -1015,7 +1031,7 @@ cdef bint mmio_write(Mach* m, Cpu* c, Range* r, u64 pa, const u8* buf, int n) no
         return 0
     finally:
         if c is not NULL:
-            c.in_callback = 0
+            after_callback(c)
 
 
 cdef class Memory:
@@ -1240,7 +1256,7 @@ cdef class IoSpace:
 
 cdef bint port_in(Cpu* c, u32 port, int size, u64* out) noexcept with gil:
     cdef IoSpace io = <IoSpace>c.io
-    c.in_callback = 1
+    before_callback(c)
     try:
         out[0] = io.read(port, size)
         return 1
@@ -1249,12 +1265,12 @@ cdef bint port_in(Cpu* c, u32 port, int size, u64* out) noexcept with gil:
         c.exit = EXIT_CALLBACK
         return 0
     finally:
-        c.in_callback = 0
+        after_callback(c)
 
 
 cdef bint port_out(Cpu* c, u32 port, int size, u64 v) noexcept with gil:
     cdef IoSpace io = <IoSpace>c.io
-    c.in_callback = 1
+    before_callback(c)
     try:
         io.write(port, size, v)
         return 1
@@ -1263,7 +1279,7 @@ cdef bint port_out(Cpu* c, u32 port, int size, u64 v) noexcept with gil:
         c.exit = EXIT_CALLBACK
         return 0
     finally:
-        c.in_callback = 0
+        after_callback(c)
 
 
 cdef bint io_allowed(Cpu* c, u32 port, int size) noexcept nogil:

@@ -438,6 +438,7 @@ cdef struct Cpu:
     u32 leave_now
     u32 n_stops
     u32 skip_stop
+    u32 fp_left         # the host's own floating-point environment is in force during a callback
     u64 stops[32]       # a debugger's breakpoints, linear addresses
     Block scratch       # the block of one that is never cached
     Op scratch_ops[2]
