@@ -32,6 +32,8 @@ def load(machine: Any) -> None:
     if rtc is not None:
         firmware.fill_cmos(rtc, platform)
         _set_boot_order(rtc, config.boot.once or config.boot.order)
+    if getattr(machine.board, "smbios_entry_point_type", "32") != "32":
+        raise LoaderError("-machine smbios-entry-point-type=64", "", "not implemented yet")
     smbios_config = smbios.parse_options(config.smbios)
     identity = _identity(machine, platform)
     direct_boot = config.kernel is not None and config.bios is None

@@ -42,6 +42,12 @@ def load(machine: Any, name: str) -> None:
     map_rom(machine, data)
 
 
+def data_dirs(machine: Any) -> list[str]:
+    """-L."""
+    directories: list[str] = getattr(machine.config, "data_dirs", [])
+    return directories
+
+
 def map_rom(machine: Any, data: bytes) -> None:
     """At the top of 4 GiB, and its last 128 KiB again below 1 MiB as on the ISA bus."""
     block = machine.memory.alloc("pc.bios", len(data))
@@ -92,10 +98,10 @@ def hand_over_kernel(machine: Any, device: Any, platform: Platform) -> None:
     device.add_bytes(keys.KERNEL_DATA, payload)
     device.add_bytes(keys.SETUP_DATA, bytes(setup))
     device.add_string(keys.CMDLINE_DATA, cmdline)
-    _add_boot_rom(device)
+    _add_boot_rom(device, data_dirs(machine))
 
 
-def _add_boot_rom(device: Any) -> None:
+def _add_boot_rom(device: Any, directories: list[str]) -> None:
     """SeaBIOS does not know those items: an option ROM does. OVMF does without."""
     path = find_firmware(_LINUX_ROM, device.machine.config.data_dirs)
     if path is None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import LoaderError
+
 LAPIC_BASE = 0xFEE00000
 IOAPIC_BASE = 0xFEC00000
 FOUR_GIB = 1 << 32
 IO_HOLE = 0xE0000000  # RAM up to here stays below 4 GiB ...
 IO_HOLE_LARGE = 0xC0000000  # ... and with more than that, up to here, so that both parts are whole GiB
 PCI_HOLE_END = 0xFEBFFFFF
+OEM_ID, OEM_TABLE_ID = "PCEMU ", "PCEMUPC "
 PM_BASE = 0x600  # where firmware puts the PIIX4's power management registers
 
 
@@ -46,6 +49,8 @@ class Platform:
     acpi: bool = True
     vga: bool = False
     long_mode: bool = True
+    oem_id: str = OEM_ID
+    oem_table_id: str = OEM_TABLE_ID
 
     @classmethod
     def of(cls, machine: Any) -> Platform:
@@ -56,6 +61,7 @@ class Platform:
         kbd = machine.find("i8042")
         pci = machine.find("i440FX-pcihost") is not None
         model = cpu_model(machine)
+        oem_id, oem_table_id = _oem(machine.board)
         return cls(
             low_ram=low,
             high_ram=high,
@@ -74,8 +80,24 @@ class Platform:
             fw_cfg=machine.find("fw_cfg_io") is not None,
             long_mode=model is None or model.has("lm"),
             reset_register=machine.find("PIIX3") is not None,
+            oem_id=oem_id,
+            oem_table_id=oem_table_id,
             acpi=pci and pm is not None and not machine.config.no_acpi,
         )
+
+
+def _oem(board: Any) -> tuple[str, str]:
+    """-machine x-oem-id, x-oem-table-id. The defaults that are listed are other emulators' names, not ours."""
+    found = []
+    for option, default, size in (("x-oem-id", OEM_ID, 6), ("x-oem-table-id", OEM_TABLE_ID, 8)):
+        decl = getattr(type(board), "options", {}).get(option)
+        value = default if decl is None else getattr(board, decl.attr)
+        if decl is not None and value == decl.default:
+            value = default
+        if len(value) > size or not value.isascii():
+            raise LoaderError(f"-machine {option}={value}", "", f"at most {size} ASCII characters")
+        found.append(value.ljust(size))
+    return found[0], found[1]
 
 
 def split_ram(size: int) -> tuple[int, int]:

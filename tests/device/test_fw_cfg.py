@@ -114,7 +114,7 @@ def test_files_are_numbered_by_name() -> None:
 
 
 def test_directory_has_its_full_size() -> None:
-    m, dev = machine()
+    _m, dev = machine()
     assert len(dev.items[fw_cfg.FILE_DIR]) == 4 + 64 * dev.file_slots
 
 
@@ -212,3 +212,11 @@ def test_state_comes_back() -> None:
     read(m, fw_cfg.SIGNATURE, 3)
     dev.set_state(state)
     assert m.inb(DATA) == ord("c")
+
+
+def test_option_roms_are_listed() -> None:
+    _, dev = machine()
+    dev.add_file("genroms/b.bin", b"12")
+    dev.add_file("etc/e820", b"1")
+    dev.add_file("genroms/a.bin", b"")
+    assert dev.rom_files() == [("genroms/a.bin", 0), ("genroms/b.bin", 2)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loader_images import bzimage, elf32, elf64, multiboot_header, pvh_note
 
-from pcemu.loader import LoaderError
+from pcemu.loader import LoaderError, direct, smbios
 from pcemu.loader.multiboot import split_modules
+from pcemu.loader.platform import Platform
 from pcemu.machine.config import FwCfgEntry, MachineConfig
 from pcemu.machine.machine import Machine
 from pcemu.testing.fakes import FakeCore
@@ -472,3 +474,29 @@ def test_firmware_is_found_by_name(boot: Boot, tmp_path: Path, monkeypatch: pyte
 def test_a_machine_with_nothing_to_boot_says_so(boot: Boot) -> None:
     area = boot().memory.read(0xF0000, 0x10000)
     assert b"Nothing to boot" in area and area[0xFFF0] == 0xEA
+
+
+def test_oem_ids_can_be_chosen(boot: Boot) -> None:
+    tables = fw_cfg_files(boot(kernel=bzimage()))["etc/acpi/tables"]
+    assert tables.count(b"PCEMU PCEMUPC ") == 7
+    options = {"x-oem-id": "ACME", "x-oem-table-id": "ACMEPC"}
+    tables = fw_cfg_files(boot(kernel=bzimage(), machine_options=options))["etc/acpi/tables"]
+    assert tables.count(b"ACME  ACMEPC  ") == 7
+    with pytest.raises(LoaderError, match="x-oem-id=TOOLONG"):
+        boot(kernel=bzimage(), machine_options={"x-oem-id": "TOOLONG"})
+
+
+@pytest.mark.parametrize("ram", [33 * MIB, 64 * MIB, 3000 * MIB])
+def test_images_and_tables_keep_out_of_each_others_way(tmp_path: Path, ram: int) -> None:
+    """Nothing the loader writes lies over anything else it writes."""
+    (tmp_path / "kernel").write_bytes(bzimage())
+    (tmp_path / "initrd").write_bytes(b"I" * 100_000)
+    config = MachineConfig(kernel=str(tmp_path / "kernel"), initrd=str(tmp_path / "initrd"), append="x", no_acpi=True)
+    machine = Machine(config, core=FakeCore())
+    platform = Platform(low_ram=ram)
+    identity = smbios.Identity("a", "b", "c", bytes(16))
+    plan = direct.load(machine, platform, smbios.build(platform, identity, smbios.SmbiosConfig(), "1"))
+    machine.close()
+    spans = sorted((address, address + len(data)) for address, data in plan.writes if data)
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans)), spans
+    assert spans[-1][1] <= ram

@@ -55,6 +55,7 @@ DMA_SKIP = 0x04
 DMA_SELECT = 0x08
 DMA_WRITE = 0x10
 DMA_SIGNATURE = b"QEMU CFG"
+ROM_DIRECTORIES = ("genroms/", "vgaroms/")
 _ID_TRADITIONAL = 0x01
 _ID_DMA = 0x02
 _FILL_CHUNK = 1 << 20
@@ -134,6 +135,10 @@ class FwCfgIo(SysBusDevice):
     def file_key(self, name: str) -> int:
         """The key a guest selects to read a file."""
         return FILE_FIRST + sorted(self.files).index(name)
+
+    def rom_files(self) -> list[tuple[str, int]]:
+        """Option ROMs among the files, and their sizes: for `info roms`."""
+        return [(name, len(data)) for name, data in sorted(self.files.items()) if name.startswith(ROM_DIRECTORIES)]
 
     def _number_files(self) -> None:
         directory = [struct.pack(">I", len(self.files))]

@@ -15,8 +15,6 @@ from .linker import ZONE_FSEG, ZONE_HIGH, LinkedFiles
 TABLES_FILE = "etc/acpi/tables"
 RSDP_FILE = "etc/acpi/rsdp"
 
-OEM_ID = b"PCEMU "
-OEM_TABLE_ID = b"PCEMUPC "
 CREATOR = b"PCEM"
 _HEADER = 36
 _CHECKSUM = 9  # of the checksum byte in a table header
@@ -47,7 +45,7 @@ def build(platform: Platform) -> LinkedFiles:
     rsdp = linked.add(RSDP_FILE, 16, ZONE_FSEG)
     blob = linked.add(TABLES_FILE, 64, ZONE_HIGH)
     blob += _facs()  # first, because it must lie at a multiple of 64
-    dsdt = _append(linked, _table(b"DSDT", 2, definition_block(platform)))
+    dsdt = _append(linked, _table(platform, b"DSDT", 2, definition_block(platform)))
     tables = []
     if platform.pm_base is not None:
         fadt = _append(linked, _fadt(platform))
@@ -59,15 +57,15 @@ def build(platform: Platform) -> LinkedFiles:
         tables.append(_append(linked, _madt(platform)))
     if platform.hpet_base is not None:
         tables.append(_append(linked, _hpet(platform)))
-    tables.append(_append(linked, _waet()))
+    tables.append(_append(linked, _waet(platform)))
 
-    rsdt = _append(linked, _table(b"RSDT", 1, bytes(4 * len(tables))))
-    xsdt = _append(linked, _table(b"XSDT", 1, bytes(8 * len(tables))))
+    rsdt = _append(linked, _table(platform, b"RSDT", 1, bytes(4 * len(tables))))
+    xsdt = _append(linked, _table(platform, b"XSDT", 1, bytes(8 * len(tables))))
     for index, table in enumerate(tables):
         linked.point(TABLES_FILE, rsdt + _HEADER + 4 * index, 4, TABLES_FILE, table)
         linked.point(TABLES_FILE, xsdt + _HEADER + 8 * index, 8, TABLES_FILE, table)
 
-    rsdp += struct.pack("<8sB6sBIIQB3x", b"RSD PTR ", 0, OEM_ID, 2, 0, 36, 0, 0)
+    rsdp += struct.pack("<8sB6sBIIQB3x", b"RSD PTR ", 0, platform.oem_id.encode(), 2, 0, 36, 0, 0)
     linked.point(RSDP_FILE, 16, 4, TABLES_FILE, rsdt)
     linked.point(RSDP_FILE, 24, 8, TABLES_FILE, xsdt)
     for start in [dsdt, *tables, rsdt, xsdt]:
@@ -87,9 +85,9 @@ def _append(linked: LinkedFiles, table: bytes) -> int:
     return start
 
 
-def _table(signature: bytes, revision: int, body: bytes) -> bytes:
-    header = struct.pack("<4sIBB6s8sI4sI", signature, _HEADER + len(body), revision, 0, OEM_ID, OEM_TABLE_ID,
-                         1, CREATOR, 1)  # fmt: skip
+def _table(platform: Platform, signature: bytes, revision: int, body: bytes) -> bytes:
+    header = struct.pack("<4sIBB6s8sI4sI", signature, _HEADER + len(body), revision, 0,
+                         platform.oem_id.encode(), platform.oem_table_id.encode(), 1, CREATOR, 1)  # fmt: skip
     return header + body
 
 
@@ -124,7 +122,7 @@ def _fadt(platform: Platform) -> bytes:
     body += struct.pack("<QQ", 0, 0)
     body += _gas_io(pm1_event, 4) + bytes(12) + _gas_io(pm1_control, 2) + bytes(12) + bytes(12)
     body += _gas_io(timer, 4) + _gas_io(gpe0, gpe0_length) + bytes(12)
-    return _table(b"FACP", 4, body)
+    return _table(platform, b"FACP", 4, body)
 
 
 def _madt(platform: Platform) -> bytes:
@@ -137,14 +135,14 @@ def _madt(platform: Platform) -> bytes:
     for irq in sorted({5, 10, 11, platform.sci_irq}):  # PCI interrupts and the SCI: active high, level-triggered
         body += struct.pack("<BBBBIH", 2, 10, 0, irq, irq, 0b1101)
     body += struct.pack("<BBBHB", 4, 6, 0xFF, 0, 1)  # NMI is on LINT1 of every processor
-    return _table(b"APIC", 3, body)
+    return _table(platform, b"APIC", 3, body)
 
 
 def _hpet(platform: Platform) -> bytes:
     assert platform.hpet_base is not None
     body = struct.pack("<IBBBBQBHB", platform.hpet_id, 0, 64, 0, 0, platform.hpet_base, 0, 100, 0)
-    return _table(b"HPET", 1, body)
+    return _table(platform, b"HPET", 1, body)
 
 
-def _waet() -> bytes:
-    return _table(b"WAET", 1, struct.pack("<I", 2))  # the PM timer reads right the first time
+def _waet(platform: Platform) -> bytes:
+    return _table(platform, b"WAET", 1, struct.pack("<I", 2))  # the PM timer reads right the first time
