@@ -26,12 +26,14 @@ class CpuLog:
         self._int = "int" in log.items
         self._seen: set[tuple[int, int]] = set()
         self._events = self._count_events()
+        self._logged = -1
 
     def run(self, budget: int) -> str:
         """As Cpu.run()."""
         cpu = self.cpu
         for _ in range(min(budget, CHUNK)):
-            if not cpu.halted:
+            if not cpu.halted and cpu.icount != self._logged:
+                self._logged = cpu.icount  # run() may come back for a timer before it ran anything
                 self._before()
             reason: str = cpu.run(1)
             if self._int:
