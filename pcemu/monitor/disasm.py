@@ -70,4 +70,4 @@ def _lines(pc: int, code: bytes, text: str) -> Iterator[str]:
     for at in range(0, len(code), BYTES_A_LINE):
         part = "".join(f" {byte:02x}" for byte in code[at:at + BYTES_A_LINE])
         line = f"0x{pc + at:08x}: {part:<{3 * BYTES_A_LINE}}"
-        yield f"{line}  {text}".rstrip() if at == 0 else line.rstrip()
+        yield f"{line}  {text}" if at == 0 else line.rstrip()

@@ -30,8 +30,8 @@ class KeyNameError(PcemuError):
 def parse(text: str) -> list[int]:
     """`ctrl-alt-f1` or hexadecimal scan codes -> codes, in the order they are pressed."""
     names = text.split("-")
-    if len(text) > 1 and text.endswith("-"):    # `shift--`
-        names = [*names[:-2], "minus"]
+    if text == "-" or text.endswith("--"):      # `shift--`
+        names[-2:] = ["minus"]
     return [_code(name) for name in names]
 
 
