@@ -526,8 +526,8 @@ def test_registers_in_real_mode(machine: MonitoredMachine, shell: Shell) -> None
 
 
 def test_protected_mode_words(machine: MonitoredMachine, shell: Shell) -> None:
-    machine.cpu.regs = {"cr0": 0x11, "cs": 8, "cs_limit": 0xFFFFFFFF, "cs_attr": 0xCF9A00, "ds_attr": 0x00F600, "fs_attr": 0x009700,
-                        "tr_attr": 0x8B00, "ldt_attr": 0x8200}  # fmt: skip
+    machine.cpu.regs = {"cr0": 0x11, "cs": 8, "cs_limit": 0xFFFFFFFF, "cs_attr": 0xCF9A00, "ds_attr": 0x00F600,
+                        "fs_attr": 0x009700, "tr_attr": 0x8B00, "ldt_attr": 0x8200}  # fmt: skip
     lines = shell.run("info registers").splitlines()
     words = {line[:3]: line[36:] for line in lines if line[3:4] == "=" and len(line) > 36}
     assert words["CS "] == "DPL=0 CS32 [-R-]"
