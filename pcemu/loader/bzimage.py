@@ -25,6 +25,7 @@ from .plan import (
     PAGE_TABLES_ADDR,
     BootPlan,  # fmt: skip
     BootRequest,
+    Contents,
 )
 
 _MAGIC = b"HdrS"
@@ -130,7 +131,7 @@ def plan(request: BootRequest) -> BootPlan:
     long_mode = request.platform.long_mode
     if header.is_64bit and not long_mode:
         raise LoaderError(KERNEL, request.kernel_name, "a 64-bit kernel, and the CPU model has no long mode")
-    payload = request.kernel[header.setup_size :]
+    payload = memoryview(request.kernel)[header.setup_size :]
     layout = request.layout
     try:
         layout.take(GDT_ADDR, CMDLINE_ADDR + CMDLINE_ROOM - GDT_ADDR, "boot parameters")
@@ -139,7 +140,8 @@ def plan(request: BootRequest) -> BootPlan:
     except NoRoomError as error:
         raise LoaderError(KERNEL, request.kernel_name, str(error)) from None
     cmdline = _command_line(request, header)
-    writes = [(_LOAD_ADDR, payload), (CMDLINE_ADDR, cmdline), (GDT_ADDR, flat_gdt(header.is_64bit))]
+    writes: list[tuple[int, Contents]] = [(_LOAD_ADDR, payload), (CMDLINE_ADDR, cmdline)]
+    writes.append((GDT_ADDR, flat_gdt(header.is_64bit)))
     initrd = (0, 0)
     if request.initrd_name is not None:
         data = read_image(INITRD, request.initrd_name, request.image_limit)

@@ -91,7 +91,7 @@ def load(machine: Any, platform: Platform, smbios_files: tuple[bytes, bytes]) ->
         rsdp=tables.rsdp,
     )
     plan = choose(request)
-    plan.writes = firmware.low_memory(platform) + tables.writes + plan.writes
+    plan.writes = [*firmware.low_memory(platform), *tables.writes, *plan.writes]
     plan.writes.append((ROM_BASE, bytes(rom.image)))  # into the RAM that takes the ROM's place, as firmware copies itself
     map_rom(machine, bytes(rom.image))
     machine.on_reset(lambda: start(machine, platform, plan))

@@ -51,8 +51,8 @@ class Elf:
     def loads(self) -> list[Segment]:
         return [segment for segment in self.segments if segment.kind == PT_LOAD and segment.mem_size]
 
-    def contents(self, segment: Segment) -> bytes:
-        return self.data[segment.offset : segment.offset + segment.file_size]
+    def contents(self, segment: Segment) -> memoryview:
+        return memoryview(self.data)[segment.offset : segment.offset + segment.file_size]
 
     @property
     def physical_entry(self) -> int:
@@ -66,7 +66,7 @@ class Elf:
         """Every note in the PT_NOTE segments; a damaged one ends its segment."""
         for segment in self.segments:
             if segment.kind == PT_NOTE:
-                yield from _notes(self.contents(segment), 8 if segment.align == 8 else 4)
+                yield from _notes(bytes(self.contents(segment)), 8 if segment.align == 8 else 4)
 
 
 def parse(data: bytes) -> Elf:

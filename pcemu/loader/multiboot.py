@@ -10,7 +10,7 @@ from .cpustate import enter_flat32, flat_gdt
 from .errors import LoaderError
 from .images import read_image
 from .layout import PAGE, NoRoomError
-from .plan import CMDLINE_ADDR, CMDLINE_ROOM, GDT_ADDR, INFO_ADDR, INITRD, KERNEL, BootPlan, BootRequest
+from .plan import CMDLINE_ADDR, CMDLINE_ROOM, GDT_ADDR, INFO_ADDR, INITRD, KERNEL, BootPlan, BootRequest, Contents
 
 HEADER_MAGIC = 0x1BADB002
 BOOT_MAGIC = 0x2BADB002
@@ -45,7 +45,7 @@ class Header:
 @dataclass(frozen=True)
 class _Image:
     entry: int
-    pieces: list[tuple[int, bytes, int]]  # address, contents, size in memory
+    pieces: list[tuple[int, Contents, int]]  # address, contents, size in memory
 
 
 def find_header(data: bytes) -> Header | None:
@@ -72,7 +72,7 @@ def plan(request: BootRequest, header: Header) -> BootPlan:
         raise LoaderError(KERNEL, name, f"the Multiboot header requires features {unknown:#x}, which are unknown")
     image = _addressed(name, request.kernel, header) if header.flags & _HAS_ADDRESSES else _elf(name, request.kernel)
     layout = request.layout
-    writes: list[tuple[int, bytes]] = []
+    writes: list[tuple[int, Contents]] = []
     zeros: list[tuple[int, int]] = []
     try:
         for number, (address, contents, size) in enumerate(image.pieces):
@@ -116,10 +116,9 @@ def _elf(name: str, data: bytes) -> _Image:
         file = elf.parse(data)
     except elf.ElfError as error:
         raise LoaderError(KERNEL, name, f"a Multiboot kernel, but {error}") from None
-    pieces = [(segment.paddr, file.contents(segment), segment.mem_size) for segment in file.loads]
-    if not pieces:
+    if not file.loads:
         raise LoaderError(KERNEL, name, "the ELF file has nothing to load")
-    return _Image(file.physical_entry, pieces)
+    return _Image(file.physical_entry, [(part.paddr, file.contents(part), part.mem_size) for part in file.loads])
 
 
 def _addressed(name: str, data: bytes, header: Header) -> _Image:
@@ -133,13 +132,13 @@ def _addressed(name: str, data: bytes, header: Header) -> _Image:
     total = header.bss_end - header.load_addr if header.bss_end else size
     if total < size:
         raise LoaderError(KERNEL, name, "the Multiboot header's bss ends before its data")
-    return _Image(header.entry, [(header.load_addr, data[start : start + size], total)])
+    return _Image(header.entry, [(header.load_addr, memoryview(data)[start : start + size], total)])
 
 
-def _modules(request: BootRequest, image: _Image, strings: _Strings) -> tuple[list[bytes], list[tuple[int, bytes]]]:
+def _modules(request: BootRequest, image: _Image, strings: _Strings) -> tuple[list[bytes], list[tuple[int, Contents]]]:
     """-initrd "file args,file args": each into memory behind the kernel, at a page's start."""
     entries: list[bytes] = []
-    contents: list[tuple[int, bytes]] = []
+    contents: list[tuple[int, Contents]] = []
     end = max((address + size for address, _, size in image.pieces), default=0)
     for line in split_modules(request.initrd_name or ""):
         if len(entries) >= _MAX_MODULES:

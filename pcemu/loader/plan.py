@@ -22,13 +22,16 @@ CMDLINE_ADDR = 0x20000
 CMDLINE_ROOM = 0x10000
 
 
+Contents = bytes | memoryview  # a view of an image spares a copy of it
+
+
 @dataclass
 class BootPlan:
     """A guest ready to be put into memory, at every reset anew."""
 
     name: str  # the protocol, for `info roms` and messages
     start: Callable[[Any], None]  # sets the CPU's registers
-    writes: list[tuple[int, bytes]] = field(default_factory=list)
+    writes: list[tuple[int, Contents]] = field(default_factory=list)
     zeros: list[tuple[int, int]] = field(default_factory=list)  # start, size
 
 

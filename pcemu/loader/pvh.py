@@ -21,7 +21,8 @@ from .plan import (
     INITRD,
     KERNEL,
     BootPlan,
-    BootRequest,  # fmt: skip
+    BootRequest,
+    Contents,
 )
 
 _ELFNOTE_PHYS32_ENTRY = 18
@@ -42,7 +43,7 @@ def plan(request: BootRequest, file: elf.Elf, entry: int) -> BootPlan:
     name, layout = request.kernel_name, request.layout
     if entry >= 1 << 32 or not file.loads:
         raise LoaderError(KERNEL, name, "the ELF file has nothing to start below 4 GiB")
-    writes: list[tuple[int, bytes]] = []
+    writes: list[tuple[int, Contents]] = []
     zeros: list[tuple[int, int]] = []
     try:
         for number, segment in enumerate(file.loads):
