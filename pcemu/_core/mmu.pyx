@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 from pcemu._core.state cimport *
 from pcemu._core cimport blocks
-from pcemu._core.simd cimport MXCSR_CONTROL, fp_enter, fp_leave
+from pcemu._core.simd cimport MXCSR_CONTROL, fp_enter, fp_leave, get_mxcsr, set_mxcsr
 
 cdef extern from "time.h" nogil:
     ctypedef long time_t
@@ -982,11 +982,13 @@ cdef inline u64 mmio_size(u64 pa, u64 n) noexcept nogil:
 
 
 cdef inline void before_callback(Cpu* c) noexcept nogil:
-    """Python runs with the host's own rounding."""
+    """Python runs with the host's own rounding, and its arithmetic sets none of the guest's sticky flags."""
     c.in_callback = 1
-    if c.host_fp and c.mxcsr & MXCSR_CONTROL:
-        fp_leave(c)
-        c.fp_left = 1
+    if c.host_fp:
+        get_mxcsr(c)
+        if c.mxcsr & MXCSR_CONTROL:
+            fp_leave(c)
+            c.fp_left = 1
 
 
 cdef inline void after_callback(Cpu* c) noexcept nogil:
@@ -994,6 +996,8 @@ cdef inline void after_callback(Cpu* c) noexcept nogil:
     if c.fp_left:
         c.fp_left = 0
         fp_enter(c)
+    elif c.host_fp:
+        set_mxcsr(c, c.mxcsr)
 
 
 cdef bint mmio_read(Mach* m, Cpu* c, Range* r, u64 pa, u8* buf, int n) noexcept with gil:
