@@ -4,7 +4,7 @@ from pcemu._core.state cimport *
 cdef enum:
     DEC_MORE = -1       # the instruction continues beyond the bytes given
 
-cdef OpFn handlers[8192]    # by number; filled by every family's register_handlers()
+cdef void add_handler(const char* name, OpFn fn) noexcept nogil    # given to every family's register_handlers()
 cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noexcept nogil
     # Decode one instruction whose bytes start at p (avail of them readable, at most 15 used) into op.
     # Returns its length, or DEC_MORE. What is not an instruction becomes an op that raises the fault (length 1 or more).

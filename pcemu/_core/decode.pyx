@@ -1,5 +1,5 @@
 """The decoder: one instruction at a time, by the tables that isa/gen.py makes (SDM vol. 2, chapter 2)."""
-from libc.string cimport memset
+from libc.string cimport memset, strcmp
 
 from pcemu._core.access cimport *
 
@@ -16,6 +16,7 @@ cdef extern from "gen/tables.h" nogil:
         u8 fundef
         const char* name
     const IsaRow* isa_rows
+    const char** isa_handlers       # sorted
     const u16 isa_first[2][8][256]
     const u16 isa_sub[1][64]
     const u16 isa_rm[1][8]
@@ -27,9 +28,24 @@ cdef extern from "gen/tables.h" nogil:
 
 assert sizeof(Op) == 48
 
-cdef OpFn handlers[8192]
+cdef OpFn handlers[8192]            # by the table's number
 memset(handlers, 0, sizeof(handlers))
 assert N_HANDLERS < 8192
+
+
+cdef void add_handler(const char* name, OpFn fn) noexcept nogil:
+    """Handlers are registered by name, so that only this module depends on the table's numbering."""
+    cdef int lo = 1, hi = N_HANDLERS, mid, d
+    while lo < hi:
+        mid = (lo + hi) >> 1
+        d = strcmp(name, isa_handlers[mid])
+        if d == 0:
+            handlers[mid] = fn
+            return
+        if d < 0:
+            hi = mid
+        else:
+            lo = mid + 1
 
 # legacy prefixes: what each byte means while prefixes are scanned
 cdef enum:

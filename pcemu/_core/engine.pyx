@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 
 from pcemu._core.access cimport *
 from pcemu._core cimport blocks
-from pcemu._core.decode cimport DEC_MORE, decode, handlers, is_fault_stub, set_exit_op
+from pcemu._core.decode cimport DEC_MORE, add_handler, decode, set_exit_op
 from pcemu._core.interrupts cimport deliver_debug, deliver_exception, deliver_irq, rf_set
 from pcemu._core.mmu cimport IoSpace, Memory
 from pcemu._core.simd cimport fp_enter, fp_leave
@@ -16,7 +16,7 @@ from pcemu._core.state_regs cimport get_reg, reset_cpu, set_reg
 
 include "gen/families.pxi"
 
-register_all(handlers)
+register_all(add_handler)
 
 cdef enum:
     MAX_OPS = 64            # of a block
@@ -518,7 +518,7 @@ cdef class CpuCore:
 
     def __dealloc__(self):
         if self.c is not NULL:
-            if self.memory is not None and <size_t>self.c in self.memory.cpus:
+            if self.memory is not None and self.memory.cpus is not None and <size_t>self.c in self.memory.cpus:
                 self.memory.cpus.remove(<size_t>self.c)
             if self.clock is not None and self.clock.c == self.c:
                 self.clock.c = NULL

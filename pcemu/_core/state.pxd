@@ -151,6 +151,7 @@ cdef struct Block
 cdef struct Mach
 
 ctypedef Op* (*OpFn)(Cpu* c, Op* op) noexcept nogil
+ctypedef void (*AddFn)(const char* name, OpFn fn) noexcept nogil     # how a family registers its handlers
 
 cdef struct Op:         # 48 bytes (checked at import)
     OpFn fn             # handler; returns the next op, or NULL to leave the run loop

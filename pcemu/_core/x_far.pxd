@@ -1,4 +1,4 @@
 """Instructions that load segments, cross privilege levels or touch system flags."""
 from pcemu._core.state cimport *
 
-cdef void register_handlers(OpFn* table) noexcept nogil
+cdef void register_handlers(AddFn add) noexcept nogil

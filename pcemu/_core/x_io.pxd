@@ -1,4 +1,4 @@
 """Ports, waiting, counters, CPUID, segment bases."""
 from pcemu._core.state cimport *
 
-cdef void register_handlers(OpFn* table) noexcept nogil
+cdef void register_handlers(AddFn add) noexcept nogil

@@ -1,4 +1,4 @@
 """RDMSR and WRMSR."""
 from pcemu._core.state cimport *
 
-cdef void register_handlers(OpFn* table) noexcept nogil
+cdef void register_handlers(AddFn add) noexcept nogil

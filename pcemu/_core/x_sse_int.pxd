@@ -1,3 +1,3 @@
 from pcemu._core.state cimport *
 
-cdef void register_handlers(OpFn* t) noexcept nogil
+cdef void register_handlers(AddFn add) noexcept nogil

@@ -261,8 +261,8 @@ cdef Op* op_mov_rd(Cpu* c, Op* op) noexcept nogil:
     if not debug_access(c, n):
         return fault(c, op)
     if n == 4 or n == 5:
-        n += 2
-    v = c.dr[n]
+        n |= 2
+    v = c.dr[n & 7]
     if n == 6:
         v = (v & DR6_BITS) | <u64>0xFFFF0FF0U
     elif n == 7:
@@ -277,15 +277,15 @@ cdef Op* op_mov_dr(Cpu* c, Op* op) noexcept nogil:
     if not debug_access(c, n):
         return fault(c, op)
     if n == 4 or n == 5:
-        n += 2
+        n |= 2
     if n >= 6 and v >> 32:
         return raise_err(c, op, EXC_GP, 0)
     if n == 6:
         v = (v & DR6_BITS) | <u64>0xFFFF0FF0U
     elif n == 7:
         v = (v & <u64>0xFFFF23FFU) | 0x400
-    if c.dr[n] != v:
-        c.dr[n] = v
+    if c.dr[n & 7] != v:
+        c.dr[n & 7] = v
         if n != 6:
             mmu.flush_tlb(c, 1)         # watched pages leave the TLB, others may come back
     return leave(c, next_pc(c, op))
