@@ -209,6 +209,7 @@ def test_withdrawn_request_gives_default_ir7() -> None:
     """The input must stay high until the acknowledge, in both modes."""
     p = Pair()
     p.set(4)
+    p.m.clock.advance(1)
     p.set(4, 0)
     assert not p.pending and p.irr() == 0
     assert p.ack() == 0x37 and p.isr() == 0
@@ -219,11 +220,31 @@ def test_withdrawn_request_gives_default_ir7() -> None:
 def test_withdrawn_slave_request_gives_irq15() -> None:
     p = Pair()
     p.set(12)
+    p.m.clock.advance(1)
     p.slave.irq[0].disconnect()  # the wire's fall comes too late for the master
     p.master.irq_in[2].set(1)
     p.set(12, 0)
     assert p.ack() == 0x3F
     assert p.isr() == 0x04 and p.isr(SLAVE) == 0, "the master needs an EOI, the slave does not"
+
+
+def test_pulse_of_no_width_is_served_once() -> None:
+    """What `pulse()` on a wire means: a pulse wide enough for the acknowledge."""
+    p = Pair()
+    p.set(0)
+    p.set(0, 0)
+    assert p.pending and p.irr() == 0x01
+    p.m.clock.advance(1000)
+    assert p.ack() == 0x30 and p.irr() == 0 and p.isr() == 0x01
+    p.ocw2(0x20)
+    assert not p.pending
+    p.m.outb(0x4D0, 0x08)
+    p.set(3)
+    p.set(3, 0)
+    assert not p.pending, "a level is a level"
+    p.master.irq_in[4].pulse()
+    p.m.outb(MASTER, 0x11)
+    assert not p.pending
 
 
 def test_level_by_elcr() -> None:

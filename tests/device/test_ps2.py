@@ -194,7 +194,9 @@ def test_answers_go_before_keys(kbd: Any) -> None:
     assert say(kbd, 0xED) == [0xFA, 0x1C]
 
 
-@pytest.mark.parametrize(("command", "held", "up"), [(0xF7, "1c1c", ""), (0xF8, "1c", "f01c"), (0xF9, "1c", ""), (0xFA, "1c1c", "f01c")])
+@pytest.mark.parametrize(
+    ("command", "held", "up"), [(0xF7, "1c1c", ""), (0xF8, "1c", "f01c"), (0xF9, "1c", ""), (0xFA, "1c1c", "f01c")]
+)
 def test_all_key_types(kbd: Any, command: int, held: str, up: str) -> None:
     say(kbd, 0xF0, 3)
     assert say(kbd, command) == [0xFA]

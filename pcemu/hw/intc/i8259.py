@@ -46,6 +46,7 @@ class I8259(IsaDevice):
 
     lines = State("u8", help="levels of the inputs")
     latch = State("u8", help="edge sense latches: a rising edge came and was not acknowledged")
+    pulsed = State("u8", help="requests whose line fell in the instant it rose")
     imr = State("u8", help="interrupt mask")
     isr = State("u8", help="in service")
     highest = State("u8", help="level of the highest priority (rotates)")
@@ -71,12 +72,16 @@ class I8259(IsaDevice):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.slave: I8259 | None = None
         self.irq_count = [0] * 8  # rising edges seen, for `info irq`
+        self._rose_at = [-1] * 8
         super().__init__(*args, **kwargs)
 
     def cascade(self, slave: I8259) -> None:
         """Wire a slave's INT to IR2, and the cascade lines CAS0-2 to it."""
         self.slave = slave
         slave.irq.connect(self.irq_in[CASCADE])
+
+    def realize(self) -> None:
+        self._now = self.machine.clock.now
 
     def reset(self) -> None:
         super().reset()
@@ -90,32 +95,41 @@ class I8259(IsaDevice):
         """Interrupt requests: an input that is high, and in edge mode has risen since it was served.
 
         A request that is withdrawn before the acknowledge is gone (datasheet, "Edge and Level Triggered Modes").
+        Only a pulse of no width at all stays until it is served: it stands for one that is wide enough.
         """
-        return self.lines & (0xFF if self.ltim else self.latch | self.elcr)
+        return self.lines & (0xFF if self.ltim else self.latch | self.elcr) | self.pulsed
 
     def on_irq(self, pin: int, level: int) -> None:
         bit = 1 << pin
         if level:
             self.lines |= bit
             self.latch |= bit
+            self.pulsed &= ~bit
             self.irq_count[pin] += 1
+            self._rose_at[pin] = self._now()
         else:
+            if self.latch & bit and self._rose_at[pin] == self._now() and not bit & self._steady():
+                self.pulsed |= bit
             self.lines &= ~bit
             self.latch &= ~bit
         if self._tracing:
             self.trace("pic_set_irq", master=self.master, irq=pin, level=level)
         self.update()
 
+    def _steady(self) -> int:
+        """Inputs on which a pulse is nothing: level-triggered ones, and a slave's."""
+        return 0xFF if self.ltim else self.elcr | (1 << CASCADE if self.slave is not None else 0)
+
     def update(self) -> None:
         """Drive INT."""
-        if self.lines & ~self.imr:
+        if (self.lines | self.pulsed) & ~self.imr:
             self.irq.set(self.pending() >= 0)
         else:
             self.irq.set(0)
 
     def pending(self) -> int:
         """The level to serve now, -1 when no request is more urgent than all that is in service."""
-        requests = self.lines & (0xFF if self.ltim else self.latch | self.elcr) & ~self.imr
+        requests = (self.lines & (0xFF if self.ltim else self.latch | self.elcr) | self.pulsed) & ~self.imr
         if not requests:
             return -1
         rank = RANK[self.highest]
@@ -133,6 +147,7 @@ class I8259(IsaDevice):
         """The acknowledge: into service, out of the edge latch."""
         bit = 1 << level
         self.latch &= ~bit
+        self.pulsed &= ~bit
         if not self.auto_eoi:
             self.isr |= bit
         elif self.rotate_on_aeoi:
@@ -199,7 +214,7 @@ class I8259(IsaDevice):
 
     def _icw1(self, value: int) -> None:
         """Initialization starts: edges seen are forgotten, nothing is masked, priorities as wired."""
-        self.latch = self.imr = self.isr = self.highest = 0
+        self.latch = self.pulsed = self.imr = self.isr = self.highest = 0
         self.special_mask = self.read_isr = self.poll = False
         self.auto_eoi = self.rotate_on_aeoi = self.fully_nested = False
         self.icw3 = 0 if self.master else 7
