@@ -54,6 +54,7 @@ def system_powerdown(ctx: Context) -> None:
 
 @command("quit|q", help="quit the emulator", qmp="quit")
 def quit_(ctx: Context) -> None:
+    ctx.ended = True
     ctx.machine.quit(0)
 
 
@@ -75,10 +76,10 @@ def cpu(ctx: Context, index: int) -> str:
          help="send keys to the VM (e.g. 'sendkey ctrl-alt-f1', default hold time=100 ms)", qmp="send-key")
 def sendkey(ctx: Context, names: str, hold: int | None) -> str:
     try:
-        codes = keys.parse(names)
+        pressed = keys.parse(names)
     except keys.KeyNameError as error:
         return f"{error}\n"
-    keys.send(ctx.machine, codes, 100 if hold is None else hold)
+    keys.send(ctx.machine, pressed, 100 if hold is None else hold)
     return ""
 
 

@@ -66,7 +66,8 @@ class HmpMonitor:
 
     def _line(self, line: str) -> None:
         self.print(self.shell.run(line))
-        self.editor.show_prompt()
+        if not self.shell.ctx.ended:
+            self.editor.show_prompt()
 
     def _event(self, event: str) -> None:
         match event:

@@ -1,64 +1,52 @@
-"""Key names of `sendkey` and the scan codes they stand for."""
+"""Keys by the names of `sendkey`, pressed on the machine's keyboard."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pcemu.qom.errors import PcemuError
+from pcemu.hw.input.scancodes import CODES, KEYS
+from pcemu.qom.errors import PcemuError, suggestion
 
-# PC scan code set 1; 0xe000 marks the keys with the prefix byte.
-_ROWS = (
-    (0x01, "esc 1 2 3 4 5 6 7 8 9 0 minus equal backspace tab q w e r t y u i o p bracket_left bracket_right ret ctrl"),
-    (0x1E, "a s d f g h j k l semicolon apostrophe grave_accent shift backslash z x c v b n m comma dot slash shift_r"),
-    (0x37, "asterisk alt spc caps_lock f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 num_lock scroll_lock"),
-    (0x47, "kp_7 kp_8 kp_9 kp_subtract kp_4 kp_5 kp_6 kp_add kp_1 kp_2 kp_3 kp_0 kp_decimal sysrq"),
-    (0x56, "less f11 f12"),
-)
-_SINGLE = {
-    "kp_multiply": 0x37, "kp_enter": 0xE01C, "kp_divide": 0xE035, "ctrl_r": 0xE01D, "alt_r": 0xE038, "home": 0xE047,
-    "up": 0xE048, "pgup": 0xE049, "left": 0xE04B, "right": 0xE04D, "end": 0xE04F, "down": 0xE050, "pgdn": 0xE051,
-    "insert": 0xE052, "delete": 0xE053, "meta_l": 0xE05B, "meta_r": 0xE05C, "menu": 0xE05D, "print": 0xE037,
-    "pause": 0xE046,
-}
-KEYS: dict[str, int] = {name: base + at for base, row in _ROWS for at, name in enumerate(row.split())} | _SINGLE
+_SHORT = {"<": "less", "-": "minus"}
+_BY_CODE = {code: name for name, code in CODES[1].items() if name != "asterisk"}
 
 
 class KeyNameError(PcemuError):
-    """No such key; the text is QEMU's."""
+    """No such key."""
 
 
-def parse(text: str) -> list[int]:
-    """`ctrl-alt-f1` or hexadecimal scan codes -> codes, in the order they are pressed."""
+def parse(text: str) -> list[str]:
+    """`ctrl-alt-f1`, or scan codes of set 1 in hexadecimal -> key names, in the order they are pressed."""
     names = text.split("-")
     if text == "-" or text.endswith("--"):      # `shift--`
         names[-2:] = ["minus"]
-    return [_code(name) for name in names]
+    return [_key(_SHORT.get(name, name)) for name in names]
 
 
-def _code(name: str) -> int:
-    name = {"<": "less", "-": "minus"}.get(name, name)
+def _key(name: str) -> str:
     if name in KEYS:
-        return KEYS[name]
+        return name
     if name.startswith("0x"):
         try:
             value = int(name, 16)
         except ValueError:
             value = -1
-        if 0 < value < 0x100:
-            return 0xE000 | value & 0x7F if value & 0x80 else value
-    raise KeyNameError(f"invalid parameter: {name}")
+        code = 0xE000 | value & 0x7F if 0x80 < value < 0x100 else value     # bit 7: a key with the prefix byte
+        if code in _BY_CODE:
+            return _BY_CODE[code]
+    raise KeyNameError(f"invalid parameter: {name}{suggestion(name, KEYS)}")
 
 
-def send(machine: Any, codes: list[int], hold_ms: int) -> None:
+def send(machine: Any, names: list[str], hold_ms: int) -> None:
     """Press the keys one after the other, release them in reverse order after `hold_ms` of the machine's time."""
     keyboard = machine.find("ps2-kbd")
-    if keyboard is None or not hasattr(keyboard, "key_event"):
+    if keyboard is None:
         raise PcemuError("there is no keyboard")
-    for code in codes:
-        keyboard.key_event(code, True)
+    for name in names:
+        keyboard.key_event(name, True)
 
     def release() -> None:
-        for code in reversed(codes):
-            keyboard.key_event(code, False)
+        for name in reversed(names):
+            keyboard.key_event(name, False)
 
     machine.clock.timer(release).arm_in(hold_ms * 1_000_000)

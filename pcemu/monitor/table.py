@@ -47,6 +47,7 @@ class Context:
     format_kind: str = "x"
     format_size: int = 4
     history: list[str] = field(default_factory=list)
+    ended: bool = False                     # quit was said: no more prompts
 
     @property
     def cpu(self) -> Any:
