@@ -50,6 +50,7 @@ GUESTS: dict[str, Guest] = {
     "busybox32": Guest("busybox-static", "i386", "bin/busybox", "busybox-i386", "32-bit user space"),
     "seabios": Guest("seabios", "amd64", "usr/share/seabios/bios.bin", "seabios-128k.bin", "BIOS, 128 KiB"),
     "seabios256": Guest("seabios", "amd64", "usr/share/seabios/bios-256k.bin", "seabios-256k.bin", "BIOS, 256 KiB"),
+    "vgabios": Guest("seabios", "amd64", "usr/share/seabios/vgabios-stdvga.bin", "vgabios.bin", "BIOS of a VGA card"),
 }
 KERNELS = ("cloud", "amd64", "686", "686-pae")
 

@@ -1,0 +1,1 @@
+"""Benchmarks: one guest under several emulators."""

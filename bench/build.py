@@ -1,0 +1,34 @@
+"""Build the benchmark guest: one static program without a C library, into .cache/bench."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+GUEST = Path(__file__).resolve().parent / "guest"
+CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
+FLAGS = [
+    "-std=gnu11", "-O2", "-Wall", "-Wextra", "-ffreestanding", "-static", "-nostdlib", "-fno-pic", "-no-pie",
+    "-fno-stack-protector", "-fno-tree-vectorize", "-fno-asynchronous-unwind-tables", "-fcf-protection=none",
+    "-fno-tree-loop-distribute-patterns", "-fno-optimize-sibling-calls", "-ffp-contract=off", "-fno-math-errno",
+    "-Wl,--build-id=none",
+]  # fmt: skip
+MODES = {64: ["-m64", "-march=x86-64"], 32: ["-m32", "-march=pentium4", "-mfpmath=sse"]}
+
+
+def build(bits: int = 64) -> Path:
+    """The program for one mode; the same bytes on all emulators and on the host."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    program = CACHE / f"bench{bits}"
+    sources = sorted(GUEST.glob("*.c"))
+    if program.exists() and all(path.stat().st_mtime < program.stat().st_mtime for path in GUEST.iterdir()):
+        return program
+    partial = CACHE / f"bench{bits}.part"
+    subprocess.run(["gcc", *MODES[bits], *FLAGS, "-o", partial, *sources], check=True)
+    partial.replace(program)
+    return program
+
+
+if __name__ == "__main__":
+    for mode in MODES:
+        print(build(mode))
