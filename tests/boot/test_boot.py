@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from boot import runner
 from boot.files import Files
 
