@@ -7,11 +7,12 @@ Linux, has nothing behind it at all: writes are lost, reads give all ones, as ev
 
 from __future__ import annotations
 
-from pcemu.hw.isa.bus import IsaDevice
-from pcemu.qom import PortWindow, State
+from typing import Any
+
+from pcemu.qom import Device, PortWindow, State
 
 
-class Port80(IsaDevice):
+class Port80(Device):
     """POST code display: keeps the last code."""
 
     type_name = "ioport80"
@@ -22,6 +23,10 @@ class Port80(IsaDevice):
     code = State("u8", help="the last code written")
 
     port = PortWindow(0x80, 1, None, "io_write", access=(1, 1), name="ioport80")
+
+    def __init__(self, machine: Any, bus: object = None, id: str | None = None, **props: Any) -> None:
+        # It listens on whatever bus there is, and `info qtree` does not show it, as QEMU's does not.
+        super().__init__(machine, None, id, **props)
 
     def io_write(self, offset: int, value: int, size: int) -> None:
         self.code = value
