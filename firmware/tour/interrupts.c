@@ -96,7 +96,6 @@ void visit_pic(struct machine *m)
     heading("A timer interrupt, the old way");
     say("8254 channel 0 -> 8259 input 0 -> vector 0x%x. Waiting in HLT for %u ticks at %u Hz ...\n", VECTOR_PIC,
         TICKS + 1, HZ);
-    interrupts_start();
     pic_start();
     pit_start_ticking(HZ);
     pic_mask(0xfffe);

@@ -31,6 +31,7 @@ void tour32(u32 eax, u32 ebx)
     struct machine *m = &machine;
 
     console_start();
+    interrupts_start(); /* so that an exception ends in a message */
     say("\nA tour of this PC\n=================\n");
     visit_loader(m, eax, ebx);
     visit_cpu(m);
