@@ -5,6 +5,10 @@ the PC's IRQ 0, counter 1 once refreshed memory, counter 2 drives the speaker (p
 
 Nothing happens at each clock pulse. A counter knows the pulse at which its counting element was loaded, and what
 it holds and what OUT shows at any later pulse is arithmetic. Pulse k comes at virtual time k / 1193182 s.
+
+A count written or a trigger takes effect at the next pulse. An access of the ISA bus takes longer than a pulse, so
+programs rely on the next access finding it done (Linux reads the counter once "to delay for a microsecond"). Accesses
+take no time here; therefore the counter is loaded at once, and counts from the next pulse on.
 """
 
 from __future__ import annotations
@@ -23,13 +27,13 @@ LSB, MSB, LSB_MSB = 1, 2, 3  # RW1 and RW0 of the control word
 class Counter:
     """One of the three counters. Times are numbers of clock pulses.
 
-    `loaded`: since the control word a count went from CR (count register) into CE (counting element), which held
-    `initial` at pulse `start` and counts since, or stands still after `held` pulses because GATE is low.
-    `pending`: the pulse at which CR is next copied into CE.
+    `loaded`: since the control word a count went from CR (count register) into CE (counting element), which holds
+    `initial` at pulse `start` and counts from there, or stands still after `held` pulses because GATE is low.
+    `pending`: the pulse, at the end of a cycle or half cycle, at which a new count is loaded (modes 2 and 3).
     """
 
     __slots__ = (
-        "armed", "at_cycle_end", "bcd", "cr", "gate", "held", "initial", "latch", "loaded", "low_byte", "low_half",
+        "armed", "bcd", "cr", "gate", "held", "initial", "latch", "loaded", "low_byte", "low_half",
         "mode", "mode_bits", "null_count", "pending", "read_high", "residue", "rw", "start", "status",
     )  # fmt: skip
 
@@ -47,7 +51,6 @@ class Counter:
         self.armed = False  # a count was written since the control word
         self.null_count = False  # CR holds what CE has not seen yet
         self.pending: int | None = None
-        self.at_cycle_end = False  # pending waits for the end of a cycle (and for GATE)
         self.low_half = False  # mode 3: the low half starts at pending
         self.loaded = False
         self.initial = 0x10000
@@ -79,7 +82,7 @@ class Counter:
             self.start -= (self.initial + 1) >> 1
         self.held = None if self.gate or self.mode in (1, 5) else 0
         self.loaded = True
-        self.null_count = self.low_half = self.at_cycle_end = False
+        self.null_count = self.low_half = False
         self.pending = None
 
     def sync(self, pulse: int) -> None:
@@ -87,12 +90,18 @@ class Counter:
         if self.pending is not None and pulse >= self.pending:
             self._load(self.pending)
 
+    def _elapsed(self, pulse: int) -> int:
+        """Pulses counted."""
+        if self.held is not None:
+            return self.held
+        return pulse - self.start if pulse > self.start else 0
+
     def value(self, pulse: int) -> int:
         """CE, as it is read."""
         if not self.loaded:
             return self.residue
         n = self.initial
-        elapsed = pulse - self.start if self.held is None else self.held
+        elapsed = self._elapsed(pulse)
         if self.mode == 2:
             value = n - elapsed % n
         elif self.mode == 3:
@@ -111,61 +120,41 @@ class Counter:
         mode = self.mode
         if not self.loaded:
             return 0 if mode == 0 else 1
-        if self.held is None:
-            elapsed = pulse - self.start
-        elif mode in (2, 3):
-            return 1  # GATE low
-        else:
-            elapsed = self.held
         n = self.initial
-        if mode == 0:
-            return 1 if elapsed >= n and not self.null_count else 0
+        elapsed = self._elapsed(pulse)
+        if mode < 2:
+            return 1 if elapsed >= n else 0
+        if mode > 3:
+            return 0 if elapsed == n else 1
+        if self.held is not None:
+            return 1  # GATE low
         if mode == 3:
             return 1 if elapsed % n < (n + 1) >> 1 else 0
-        if mode == 2:
-            return 0 if elapsed % n == n - 1 else 1
-        if mode == 1:
-            return 1 if elapsed >= n else 0
-        return 0 if elapsed == n else 1
+        return 0 if elapsed % n == n - 1 else 1
 
     def next_change(self, pulse: int) -> int | None:
-        """The next pulse (after `pulse`, which is synced) at which OUT changes or a count is loaded.
+        """The next pulse (after `pulse`, which is synced) at which OUT changes; None: it stays as it is.
 
-        In mode 2 it is the reload: OUT is low for only one pulse before it. None: OUT stays as it is.
+        In mode 2 it is the reload: OUT is low for only one pulse before it.
         """
-        pending = self.pending
-        mode = self.mode
-        if pending is not None and not self.at_cycle_end and mode not in (1, 5):
-            if self.out(pulse) != (mode != 0):
-                return pending
-            # The load leaves OUT alone; look behind it.
-            return self._first_change(pending, self._count()) if self.gate else None
-        change = self._change_in_cycle(pulse)
-        if pending is not None and (change is None or pending < change):
-            return pending
-        return change
-
-    def _first_change(self, start: int, n: int) -> int | None:
-        if self.mode in (2, 3):
-            if n == 1:
-                return None  # not a legal count: OUT does not move
-            return start + (n if self.mode == 2 else (n + 1) >> 1)
-        return start + n
-
-    def _change_in_cycle(self, pulse: int) -> int | None:
         if not self.loaded or self.held is not None:
             return None
-        n, start, mode = self.initial, self.start, self.mode
-        elapsed = pulse - start
+        n, mode = self.initial, self.mode
+        elapsed = self._elapsed(pulse)
         if mode in (2, 3):
             if n == 1:
-                return None
-            cycle = pulse - elapsed % n
-            half = cycle + ((n + 1) >> 1)
-            return half if mode == 3 and pulse < half else cycle + n
+                return self.pending  # not a legal count: OUT does not move
+            half, end = self._cycle(pulse)
+            return half if mode == 3 and pulse < half else end
         if elapsed < n:
-            return start + n
+            return self.start + n
         return pulse + 1 if mode in (4, 5) and elapsed == n else None
+
+    def _cycle(self, pulse: int) -> tuple[int, int]:
+        """Modes 2 and 3: the pulses at which this cycle's low half starts and at which it ends."""
+        n = self.initial
+        start = self.start + self._elapsed(pulse) // n * n
+        return start + ((n + 1) >> 1), start + n
 
     # -- programming ----------------------------------------------------------------------------------------
 
@@ -179,7 +168,7 @@ class Counter:
         self.bcd = bool(word & 1)
         self.cr = 0
         self.null_count = True
-        self.armed = self.loaded = self.read_high = self.at_cycle_end = self.low_half = False
+        self.armed = self.loaded = self.read_high = self.low_half = False
         self.pending = self.held = self.low_byte = self.latch = self.status = None
 
     def write(self, value: int, pulse: int) -> None:
@@ -194,27 +183,19 @@ class Counter:
             if self.mode == 0:  # the first byte stops the counting, and OUT goes low
                 self.residue = self.value(pulse)
                 self.loaded = False
-                self.pending = None
             return
         else:
             self.cr = value << 8 | self.low_byte
             self.low_byte = None
         self.armed = self.null_count = True
         mode = self.mode
-        if mode in (0, 4):
-            self.pending = pulse + 1
-        elif mode in (2, 3) and self.pending is None:
-            if not self.loaded:
-                self.pending = pulse + 1
-            elif self.held is None:
-                # Counting goes on with the old count to the end of the cycle (mode 3: half cycle).
-                n = self.initial
-                elapsed = pulse - self.start
-                cycle = pulse - elapsed % n
-                half = cycle + ((n + 1) >> 1)
-                self.low_half = mode == 3 and pulse < half and n > 1
-                self.pending = half if self.low_half else cycle + n
-                self.at_cycle_end = True
+        if mode in (0, 4) or (mode in (2, 3) and not self.loaded):
+            self._load(pulse + 1)
+        elif mode in (2, 3) and self.held is None and self.pending is None:
+            # Counting goes on with the old count to the end of the cycle (mode 3: half cycle).
+            half, end = self._cycle(pulse)
+            self.low_half = mode == 3 and pulse < half and self.initial > 1
+            self.pending = half if self.low_half else end
 
     def set_gate(self, level: int, pulse: int) -> None:
         """The GATE pin: its level lets modes 0, 2, 3 and 4 count, its rising edge triggers modes 1, 2, 3 and 5."""
@@ -225,19 +206,16 @@ class Counter:
         mode = self.mode
         if mode in (1, 5):
             if level and self.armed:
-                self.pending = pulse + 1
+                self._load(pulse + 1)
         elif self.loaded:
             if not level:
-                if self.held is None:
-                    self.held = pulse - self.start
-                if self.at_cycle_end:  # the cycle does not end any more
-                    self.pending = None
-                    self.at_cycle_end = self.low_half = False
+                self.held = self._elapsed(pulse)
+                self.pending = None  # the cycle does not end any more
+                self.low_half = False
             elif mode in (2, 3):
-                self.pending = pulse + 1
-                self.at_cycle_end = self.low_half = False
+                self._load(pulse + 1)
             elif self.held is not None:
-                self.start = pulse - self.held
+                self.start = max(self.start, pulse - self.held)
                 self.held = None
 
     # -- reading --------------------------------------------------------------------------------------------
