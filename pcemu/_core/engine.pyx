@@ -79,7 +79,7 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
         if n >= max_insns or off + pos >= 4096:
             break
     set_exit_op(op, pos)
-    b.n = n
+    b.n = b.n_ops = n
     b.nbytes = pos
     c.n_trans += 1
     c.n_trans_insn += n
@@ -116,7 +116,7 @@ cdef Block* mmio_block(Cpu* c, u64 lin) noexcept nogil:
     b.ops = c.scratch_ops
     b.addr = ~<u64>0 - 64
     b.mode = c.mode
-    b.n = 1
+    b.n = b.n_ops = 1
     b.nbytes = length
     set_exit_op(c.scratch_ops + 1, length)
     return b
@@ -133,7 +133,7 @@ cdef Block* single_block(Cpu* c, u64 lin, u8* host) noexcept nogil:
     b.ops = c.scratch_ops
     b.addr = <u64>(host - c.m.ram) + off
     b.mode = c.mode
-    b.n = 1
+    b.n = b.n_ops = 1
     length = decode(c, c.mode, host + off, 4096 - off, 0, c.scratch_ops)
     if length == DEC_MORE:
         k = 4096 - off
@@ -230,8 +230,7 @@ cdef inline void run_ops(Cpu* c, Op* op) noexcept nogil:
 cdef void take_back(Cpu* c) noexcept nogil:
     """The op at fault_op and those after it in the block did not retire: give their count back; pc is the op's."""
     cdef u32 index = <u32>(c.fault_op - c.cur.ops)
-    cdef u32 n = c.cur_n
-    c.budget += n - index
+    c.budget += c.cur.n_ops - index
     c.pc = c.r[R_PC] + c.fault_op.pcoff
     if not c.mode & M_CODE64:
         c.pc = <u32>c.pc
@@ -346,7 +345,6 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
         c.r[R_PC] = c.pc
         c.cur = b
         c.link = NULL
-        c.cur_n = b.n
         if alone and not c.single and b == &c.scratch:
             c.single = 1                         # a block of one may touch devices at once
         c.step_after = 0

@@ -202,7 +202,7 @@ cdef struct Block:
     Block* hnext        # hash chain
     Block* pnext        # next block on the same page
     u32 count           # executions (for the emitter)
-    u32 flags
+    u32 n_ops           # n as translated: what a dead block still takes back on a fault
     void* code          # compiled code, later
 
 cdef enum:
@@ -435,7 +435,6 @@ cdef struct Cpu:
     u32 id
     u32 halted
     u32 running
-    u32 cur_n           # length of `cur` when it was entered (it may be marked dead meanwhile)
     u32 leave_now
     u32 n_stops
     u32 skip_stop
