@@ -6,7 +6,7 @@
    FTZ flush, where x86 does not: for results that round up to the smallest normal number. */
 
 #define SIGN ((U)1 << (W - 1))
-#define INFINITE ((U)(SIGN >> 1) >> MB << MB)
+#define INFINITE ((U)~SIGN >> MB << MB)
 #define QUIET ((U)1 << (MB - 1))
 #define MIN_NORMAL ((U)1 << MB)
 #define INDEFINITE (SIGN | INFINITE | QUIET)

@@ -10,12 +10,69 @@ from pcemu._core.simd cimport *
 ctypedef void (*FpFn)(u8* d, const u8* s, u32 imm, u32* mx) noexcept nogil
 
 cdef extern from "host_fp.h" nogil:
+    void f_dpps(u8* d, const u8* s, u32 imm, u32* mx) noexcept
+    void f_dppd(u8* d, const u8* s, u32 imm, u32* mx) noexcept
+    u32 lane_pe "pcemu_lane_pe"(char kind, int width, u64 a, u64 b, u32 ctl, u32 live) noexcept
     u32 fp_run "pcemu_fp_run"(FpFn f, u8* d, const u8* s, u32 imm, u32* mx) noexcept
 
 cdef enum:
     MX_BEFORE = 7       # IE, DE, ZE: found before the result is
+    MX_OE = 1 << 3
     MX_UE = 1 << 4
+    MX_PE = 1 << 5
     MX_FTZ = 1 << 15
+
+
+# Operations that can overflow or underflow: how their elements pair.
+cdef enum:
+    PLAIN = 0           # d[i] op s[i]
+    ALTERNATE = 1       # subtract in even places, add in odd
+    HORIZONTAL = 2      # neighbours in d, then in s
+
+cdef struct Shape:
+    FpFn f
+    char kind           # + - * / and n, double to single
+    int width
+    int n
+    int pairs
+
+cdef Shape shapes[32]
+cdef int n_shapes = 0
+
+
+cdef void shape(FpFn f, char kind, int width, int n, int pairs):
+    global n_shapes
+    shapes[n_shapes] = Shape(f, kind, width, n, pairs)
+    n_shapes += 1
+
+
+cdef inline u64 lane(const u8* v, int i, int width) noexcept nogil:
+    return (<u32*>v)[i] if width == 32 else (<u64*>v)[i]
+
+
+cdef u32 trap_pe(FpFn f, const u8* d, const u8* s, u32 ctl, u32 live, u32 pe) noexcept nogil:
+    """PE when an unmasked overflow or underflow is among the elements; pe if f is not such an operation."""
+    cdef int i, k, half
+    cdef Shape* p
+    cdef u64 a, b
+    for k in range(n_shapes):
+        p = &shapes[k]
+        if p.f == f:
+            break
+    else:
+        return pe
+    pe = 0
+    for i in range(p.n):
+        a = lane(d, i, p.width)
+        b = lane(s, i, p.width)
+        if p.pairs == HORIZONTAL:
+            half = p.n // 2
+            a = lane(d if i < half else s, 2 * (i % half), p.width)
+            b = lane(d if i < half else s, 2 * (i % half) + 1, p.width)
+        if p.kind == c'n':
+            a = b
+        pe |= lane_pe(c'-' if p.pairs == ALTERNATE and not i & 1 else p.kind, p.width, a, b, ctl, live)
+    return pe
 
 
 cdef bint fp_try(Cpu* c, Op* op, FpFn f, u8* d, const u8* s) noexcept nogil:
@@ -23,16 +80,21 @@ cdef bint fp_try(Cpu* c, Op* op, FpFn f, u8* d, const u8* s) noexcept nogil:
     cdef u32 ctl = c.mxcsr
     cdef u32 live = ~(c.mxcsr >> 7) & MXCSR_FLAGS         # unmasked
     cdef u32 flags
+    cdef u8 before[16]
     cdef u8 again[16]
+    memcpy(before, d, 16)
     if live & MX_UE:                                       # FTZ has no effect then
         ctl &= ~<u32>MX_FTZ
-        memcpy(again, d, 16)
     flags = fp_run(f, d, s, <u32>op.imm, &ctl)
     if live & MX_UE:                                       # tininess alone is the exception: FTZ shows it when exact
+        memcpy(again, before, 16)
         ctl |= MX_FTZ
         flags |= fp_run(f, again, s, <u32>op.imm, &ctl) & MX_UE
+        ctl &= ~<u32>MX_FTZ
     if flags & live & MX_BEFORE:
         flags &= MX_BEFORE
+    elif flags & live & (MX_OE | MX_UE) and flags & MX_PE:
+        flags = (flags & ~<u32>MX_PE) | trap_pe(f, before, s, ctl, live, flags & MX_PE)
     c.mxcsr |= flags
     if UNLIKELY(flags & live):
         set_exc(c, EXC_XM if c.cr4 & CR4_OSXMMEXCPT else EXC_UD)
@@ -91,18 +153,43 @@ cdef Op* fp_slow_flags_mem_twin(Cpu* c, Op* op, FpFn f, const u8* d, int size) n
 
 
 cdef Op* fp_slow_mmx(Cpu* c, Op* op, FpFn f, const u8* s) noexcept nogil:
-    """... that goes to an MMX register."""
+    """... that goes to an MMX register. The x87 state goes over to MMX even when #XM follows, as processors do it."""
+    mmx_state(c)
     if UNLIKELY(not fp_commit(c, op, f, <u8*>&c.fpr[2 * op.reg], s, 8)):
         return fault(c, op)
     mmx_put(c, op.reg, c.fpr[2 * op.reg])
     return nxt(c, op)
 
 
-cdef Op* fp_slow_from_mmx(Cpu* c, Op* op, FpFn f, const u8* s) noexcept nogil:
-    """... that comes from one."""
-    if UNLIKELY(not fp_commit(c, op, f, c.vec[op.reg], s, 16)):
+cdef bint fp_dot(Cpu* c, Op* op, FpFn mul, FpFn add, int stages, u8* d, const u8* s, int width) noexcept nogil:
+    """DPPS and DPPD: products, then one or two rounds of horizontal sums. Each stage raises for itself."""
+    cdef u8 t[16]
+    cdef u8 u[16]
+    cdef int i
+    memcpy(t, d, 16)
+    memcpy(u, s, 16)
+    for i in range(16):
+        if not op.imm >> (4 + i // width) & 1:
+            t[i] = u[i] = 0
+    if not fp_try(c, op, mul, t, u):
+        return 0
+    for i in range(stages):
+        memcpy(u, t, 16)
+        if not fp_try(c, op, add, t, u):
+            return 0
+    for i in range(16):
+        d[i] = t[i % width] if op.imm >> (i // width) & 1 else 0
+    return 1
+
+
+cdef Op* fp_slow_dot(Cpu* c, Op* op, u8* d, const u8* s, bint double_width) noexcept nogil:
+    cdef bint ok
+    if double_width:
+        ok = fp_dot(c, op, f_mulpd, f_haddpd, 1, d, s, 8)
+    else:
+        ok = fp_dot(c, op, f_mulps, f_haddps, 2, d, s, 4)
+    if UNLIKELY(not ok):
         return fault(c, op)
-    mmx_state(c)
     return nxt(c, op)
 
 
@@ -113,4 +200,49 @@ fp_slow_mem = fp_slow_mem_twin
 fp_slow_flags_mem = fp_slow_flags_mem_twin
 
 include "gen/x_sse_fp.pxi"
+
+shape(f_haddps, c'+', 32, 4, HORIZONTAL)
+shape(f_haddpd, c'+', 64, 2, HORIZONTAL)
+shape(f_hsubps, c'-', 32, 4, HORIZONTAL)
+shape(f_hsubpd, c'-', 64, 2, HORIZONTAL)
+shape(f_addsubps, c'+', 32, 4, ALTERNATE)
+shape(f_addsubpd, c'+', 64, 2, ALTERNATE)
+shape(f_cvtsd2ss, c'n', 64, 1, PLAIN)
+shape(f_cvtpd2ps, c'n', 64, 2, PLAIN)
+
+
+cdef Op* op_dpps_rri(Cpu* c, Op* op) noexcept nogil:
+    if UNLIKELY(not fp_quiet(c)):
+        return fp_slow_dot(c, op, c.vec[op.reg], c.vec[op.rm], 0)
+    f_dpps(c.vec[op.reg], c.vec[op.rm], <u32>op.imm, &c.mxcsr)
+    return nxt(c, op)
+
+
+cdef Op* op_dpps_rmi(Cpu* c, Op* op) noexcept nogil:
+    cdef u8* p = ld16a(c, op)
+    if UNLIKELY(p is NULL):
+        return fault(c, op)
+    if UNLIKELY(not fp_quiet(c)):
+        return fp_slow_dot(c, op, c.vec[op.reg], p, 0)
+    f_dpps(c.vec[op.reg], p, <u32>op.imm, &c.mxcsr)
+    return nxt(c, op)
+
+
+cdef Op* op_dppd_rri(Cpu* c, Op* op) noexcept nogil:
+    if UNLIKELY(not fp_quiet(c)):
+        return fp_slow_dot(c, op, c.vec[op.reg], c.vec[op.rm], 1)
+    f_dppd(c.vec[op.reg], c.vec[op.rm], <u32>op.imm, &c.mxcsr)
+    return nxt(c, op)
+
+
+cdef Op* op_dppd_rmi(Cpu* c, Op* op) noexcept nogil:
+    cdef u8* p = ld16a(c, op)
+    if UNLIKELY(p is NULL):
+        return fault(c, op)
+    if UNLIKELY(not fp_quiet(c)):
+        return fp_slow_dot(c, op, c.vec[op.reg], p, 1)
+    f_dppd(c.vec[op.reg], p, <u32>op.imm, &c.mxcsr)
+    return nxt(c, op)
+
+
 include "gen/x_sse_fp_reg.pxi"
