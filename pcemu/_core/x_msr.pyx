@@ -273,8 +273,8 @@ cdef bint write_msr(Cpu* c, u32 number, u64 v) noexcept nogil:
             return gp(c)
         p[0] = v
     elif m.kind == B_MC:
-        # CTL takes all ones or zeros; a status can only be cleared
-        if (m.mask == 0 and v + 1 > 1) or (m.mask == 1 and v != 0):
+        # a status can only be cleared; CTL keeps any bits, as AMD's does (Linux clears one on a K8)
+        if m.mask == 1 and v != 0:
             return gp(c)
         p[0] = v
     else:
