@@ -120,7 +120,11 @@ def info_pic(ctx: Context) -> str:
 
 @command("info irq", help="show the interrupts statistics (if available)")
 def info_irq(ctx: Context) -> str:
-    counts: list[tuple[str, list[int]]] = [("ioapic", list(ioapic.irq_count)) for ioapic in _all(ctx, "ioapic")]
+    counts: list[tuple[str, list[int]]] = []
+    for ioapic in _all(ctx, "ioapic"):
+        pins = list(ioapic.irq_count)
+        pins[0], pins[2] = pins[0] + pins[2], 0     # by interrupt number: the board puts 0 on pin 2
+        counts.append(("ioapic", pins))
     pics = sorted(_all(ctx, "isa-i8259"), key=lambda pic: not pic.master)
     if pics:
         both = [count for pic in pics for count in pic.irq_count]

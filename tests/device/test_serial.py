@@ -141,6 +141,42 @@ def test_writing_thr_ends_and_renews_the_interrupt(port: Port) -> None:
     assert port[IIR] == 0x02
 
 
+def test_with_fifos_the_interrupt_comes_once_for_many_bytes(port: Port) -> None:
+    port[FCR] = 0x01
+    port[IER] = 0x02
+    assert port[IIR] == 0xC2
+    port.irq.clear()
+    for _ in range(3):
+        for byte in range(16):
+            port[DATA] = byte
+            assert port[LSR] & 0x60 == 0x60     # the bytes are gone; only the interrupt takes a moment
+        assert port[IIR] == 0xC1                # a handler that looks again finds nothing left to do
+        port.machine.clock.advance(50_000)
+        assert port[IIR] == 0xC2
+    assert port.irq.edges == [1, 0] * 3
+    assert port.host.sent == bytes(range(16)) * 3
+
+
+def test_a_write_ends_a_pending_thre_interrupt_with_fifos_too(port: Port) -> None:
+    port[FCR] = 0x01
+    port[IER] = 0x02
+    assert port.irq.level == 1
+    port[DATA] = 0x41                           # without reading IIR first
+    assert port.irq.level == 0
+    port.machine.clock.advance(50_000)
+    assert port.irq.level == 1
+
+
+def test_disabling_the_thre_interrupt_takes_it_off_its_way(port: Port) -> None:
+    port[FCR] = 0x01
+    port[IER] = 0x02
+    port[DATA] = 0x41
+    port[IER] = 0x00
+    port.machine.clock.advance(50_000)
+    assert (port[IIR], port.irq.level) == (0xC1, 0)
+    assert port.machine.clock.pending() == []
+
+
 def test_reading_iir_for_another_source_keeps_thre_pending(port: Port) -> None:
     port[IER] = 0x03
     port.host.feed(b"x")

@@ -2,7 +2,10 @@
 
 What the shift registers would do in time happens at once, as in QEMU: a byte written to THR is on its way before the
 next instruction, and THRE comes back up with it. Only the receive time-out interrupt (8.4.1) takes as long as the
-programmed baud rate says. THRE stays down while the host side of the character device does not keep up.
+programmed baud rate says. With FIFOs on, the THRE *interrupt* follows a moment after a write, so that it comes once
+for a FIFO's worth of bytes, as it does on the chip; at once it would come for every byte, and a driver that looks at
+IIR until nothing is left would not come out of its handler before all is printed. THRE stays down while the host
+side of the character device does not keep up.
 
 OUT2 does not gate the interrupt, which it does on a PC's serial card: guests written on emulators forget it.
 """
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 NS = 1_000_000_000
 FIFO_SIZE = 16
+THRE_DELAY = 20_000                         # ns from a write to the THRE interrupt, with FIFOs on
 TRIGGER_LEVELS = (1, 4, 8, 14)              # FCR bits 7-6
 
 # IER (8.7)
@@ -66,6 +70,7 @@ class Serial(Device):
     timeout_pending = State("bool")
     tx_blocked = State("bool", help="the host side is behind: THRE stays down")
     timeout_at = State("any", reset=None, help="deadline of the receive time-out")
+    thre_at = State("any", reset=None, help="when the THRE interrupt comes")
 
     irq = IrqOut(hidden=True)
     ports = PortWindow(size=8, read="io_read", write="io_write", access=(1, 1), name="serial")
@@ -78,6 +83,7 @@ class Serial(Device):
 
     def realize(self) -> None:
         self._timer = self.machine.clock.timer(self._on_timeout)
+        self._thre_timer = self.machine.clock.timer(self._on_thre)
         self._readers = (self._read_rbr, self._read_ier, self._read_iir, self._read_lcr,
                          self._read_mcr, self._read_lsr, self._read_msr, self._read_scr)
         self._writers = (self._write_thr, self._write_ier, self._write_fcr, self._write_lcr,
@@ -92,6 +98,7 @@ class Serial(Device):
 
     def unplug(self) -> None:
         self._timer.cancel()
+        self._thre_timer.cancel()
         if self._chr is not None:
             self._chr.detach()
         super().unplug()
@@ -99,6 +106,7 @@ class Serial(Device):
     def reset(self) -> None:
         super().reset()
         self._timer.cancel()
+        self._thre_timer.cancel()
         self._update_parameters()
         if self._chr is not None:
             self._chr.accept_input()
@@ -108,6 +116,8 @@ class Serial(Device):
         self._update_parameters()
         if self.timeout_at is not None:
             self._timer.arm(self.timeout_at)
+        if self.thre_at is not None:
+            self._thre_timer.arm(self.thre_at)
 
     # ---- registers ------------------------------------------------------------------------------------------------
 
@@ -135,12 +145,16 @@ class Serial(Device):
             self._block()
             return
         if self.ier & IER_TX and not self.tx_blocked:
-            # THRE falls and rises again: an edge-triggered interrupt controller sees both.
+            # The interrupt ends and comes again: an edge-triggered interrupt controller sees both.
             if self.tx_pending:
                 self.tx_pending = False
                 self._update_irq()
-            self.tx_pending = True
-            self._update_irq()
+            if not self.fcr & FCR_ENABLE:
+                self.tx_pending = True
+                self._update_irq()
+            elif self.thre_at is None:
+                self.thre_at = self.machine.clock.now() + THRE_DELAY
+                self._thre_timer.arm(self.thre_at)
 
     def _read_rbr(self) -> int:
         if self.lcr & LCR_DLAB:
@@ -175,7 +189,7 @@ class Serial(Device):
         self.ier = value & 0x0F             # bits 7-4 read as 0
         if changed & IER_TX:
             # Enabling the interrupt with the register empty raises it (8.7, bit 1).
-            self.tx_pending = bool(value & IER_TX and self.lsr & LSR_THRE)
+            self._set_tx_pending(bool(value & IER_TX and self.lsr & LSR_THRE))
         self._update_irq()
 
     def _read_iir(self) -> int:
@@ -194,7 +208,7 @@ class Serial(Device):
             self.timeout_pending = False
             self._disarm_timeout()
         if value & FCR_CLEAR_TX and not self.tx_blocked:
-            self.tx_pending = True
+            self._set_tx_pending(True)
         self.fcr = value & FCR_STORED if value & FCR_ENABLE else 0
         self.trigger = TRIGGER_LEVELS[value >> 6] if value & FCR_ENABLE else 1
         self._update_irq()
@@ -352,7 +366,7 @@ class Serial(Device):
 
     def _block(self) -> None:
         self.tx_blocked = True
-        self.tx_pending = False
+        self._set_tx_pending(False)
         self.lsr &= ~(LSR_THRE | LSR_TEMT)
         self._update_irq()
 
@@ -360,8 +374,20 @@ class Serial(Device):
         if self.tx_blocked:
             self.tx_blocked = False
             self.lsr |= LSR_THRE | LSR_TEMT
-            self.tx_pending = bool(self.ier & IER_TX)
+            self._set_tx_pending(bool(self.ier & IER_TX))
             self._update_irq()
+
+    def _set_tx_pending(self, pending: bool) -> None:
+        """Decide about the THRE interrupt now, whatever was on its way."""
+        self.tx_pending = pending
+        if self.thre_at is not None:
+            self.thre_at = None
+            self._thre_timer.cancel()
+
+    def _on_thre(self) -> None:
+        self.thre_at = None
+        self.tx_pending = True
+        self._update_irq()
 
     # ---- line parameters ------------------------------------------------------------------------------------------
 
