@@ -174,5 +174,8 @@ def info_roms(ctx: Context) -> str:
             lines.append(f'addr={start:016x} size=0x{whole.size:06x} mem=rom name="{whole.name}"')
     fw_cfg = next((device for device in machine.devices if device.type_name.startswith("fw_cfg")), None)
     for name, size in getattr(fw_cfg, "rom_files", lambda: [])():
-        lines.append(f'fw={name} size=0x{size:06x} name="{name.rpartition("/")[2]}"')
+        if name.startswith("etc/"):
+            lines.append(f'/rom@{name} size=0x{size:06x} name="{name}"')
+        else:
+            lines.append(f'fw={name} size=0x{size:06x} name="{name.rpartition("/")[2]}"')
     return "".join(line + "\n" for line in lines)
