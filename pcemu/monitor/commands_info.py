@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -171,11 +172,19 @@ def info_roms(ctx: Context) -> str:
             # The address shown is where the whole of it lies: the last place, below 4 GiB for a BIOS.
             places = [s for s, n, r, at in machine.memory_space.flat if getattr(r, "region", r) is whole and at == 0]
             start = places[-1] if places else start
-            lines.append(f'addr={start:016x} size=0x{whole.size:06x} mem=rom name="{whole.name}"')
-    fw_cfg = next((device for device in machine.devices if device.type_name.startswith("fw_cfg")), None)
-    for name, size in getattr(fw_cfg, "rom_files", lambda: [])():
-        if name.startswith("etc/"):
-            lines.append(f'/rom@{name} size=0x{size:06x} name="{name}"')
-        else:
-            lines.append(f'fw={name} size=0x{size:06x} name="{name.rpartition("/")[2]}"')
+            lines.append(f'addr={start:016x} size=0x{whole.size:06x} mem=rom name="{_image_name(machine, whole.name)}"')
+    fw_cfg = machine.find("fw_cfg_io")
+    files = fw_cfg.files if fw_cfg is not None else {}
+    for name in sorted(files):
+        if name.startswith(("genroms/", "vgaroms/")):
+            lines.append(f'fw={name} size=0x{len(files[name]):06x} name="{name.rpartition("/")[2]}"')
+    for name in files:
+        if name.startswith(("etc/acpi/", "etc/table-loader")):
+            lines.append(f'/rom@{name} size=0x{len(files[name]):06x} name="{name}"')
     return "".join(line + "\n" for line in lines)
+
+
+def _image_name(machine: Any, region: str) -> str:
+    """The file an image came from, where the region's name says less."""
+    bios = machine.config.bios
+    return os.path.basename(bios) if region == "pc.bios" and bios else region
