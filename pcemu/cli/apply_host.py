@@ -73,6 +73,7 @@ def echr(c: Context) -> None:
 
 def nographic(c: Context) -> None:
     c.nographic = True
+    c.config.machine_options.setdefault("graphics", "off")  # firmware then uses the serial port
 
 
 def console_defaults(c: Context) -> None:
