@@ -211,7 +211,8 @@ cdef struct Walk:
 cdef bint walk(Cpu* c, u64 va, int acc, bint user, bint implicit, bint side, Walk* w) noexcept nogil:
     """Translate va. side: set A/D bits and raise #PF; implicit: a descriptor-table access (SMAP ignores EFLAGS.AC)."""
     cdef u64 table, e, pa_e, addr_mask, rsvd, perms, size
-    cdef u32 level, shift
+    cdef u64 fresh[4]           # entries above the last level whose A bit is clear
+    cdef u32 level, shift, i, n_fresh = 0
     cdef bint pae
     w.global_ = 0
     w.page_size = 4096
@@ -277,8 +278,9 @@ cdef bint walk(Cpu* c, u64 va, int acc, bint user, bint implicit, bint side, Wal
         perms |= e & (<u64>1 << 63)
         if size > 4096 or level == 1:
             break
-        if side and not e & 0x20:
-            pte_set(c, pa_e, 0x20)
+        if not e & 0x20:
+            fresh[n_fresh] = pa_e
+            n_fresh += 1
         table = e & addr_mask
         level -= 1
     # ---- rights (SDM vol. 3, 4.6)
@@ -293,7 +295,9 @@ cdef bint walk(Cpu* c, u64 va, int acc, bint user, bint implicit, bint side, Wal
                 return page_fault(c, va, acc, user, 1) if side else 0
         elif perms & 4 and c.cr4 & CR4_SMAP and (implicit or not c.eflags & F_AC or c.cpl == 3):
             return page_fault(c, va, acc, user, 1) if side else 0
-    if side:
+    if side:                    # a fault leaves no accessed bits behind
+        for i in range(n_fresh):
+            pte_set(c, fresh[i], 0x20)
         e = 0x20 | (0x40 if acc == ACC_WRITE else 0)
         if (pte_read(c, pa_e, 4) & e) != e:
             pte_set(c, pa_e, e)
