@@ -57,10 +57,13 @@ INLINE U E(result)(U r, uint32_t fl, uint32_t *mx)
 PORTABLE U E(arith)(char op, U a, U b, uint32_t *mx)
 {
     U r;
+    uint32_t was = *mx;
     if (E(nan2)(a, b, &r, mx))
         return r;
     a = E(den)(a, mx);
     b = E(den)(b, mx);
+    if (op == '/' && !(b & ~SIGN))              /* division by zero goes before a denormal dividend */
+        *mx = was | (*mx & ~(uint32_t)MX_DE);
     volatile F x = E(val)(a), y = E(val)(b), z;
     g_env_t env = g_begin(*mx);
     switch (op) {
@@ -87,12 +90,12 @@ PORTABLE U E(sqrt)(U a, uint32_t *mx)
     return E(result)(E(bits)(z), g_end(env), mx);
 }
 
-/* MIN and MAX give the second operand as it is if either is a NaN, or both are zeros */
+/* MIN and MAX give the second operand if either is a NaN, or both are zeros */
 PORTABLE U E(minmax)(int max, U a, U b, uint32_t *mx)
 {
     if (E(is_nan)(a) || E(is_nan)(b)) {
         *mx |= MX_IE;
-        return b;
+        return E(daz)(b, mx);
     }
     a = E(den)(a, mx);
     b = E(den)(b, mx);

@@ -173,7 +173,7 @@ cdef bint fp_dot(Cpu* c, Op* op, FpFn mul, FpFn add, int stages, u8* d, const u8
             t[i] = u[i] = 0
     if not fp_try(c, op, mul, t, u):
         return 0
-    for i in range(stages):
+    for _stage in range(stages):
         memcpy(u, t, 16)
         if not fp_try(c, op, add, t, u):
             return 0

@@ -262,7 +262,7 @@ cdef bint bad_header(Cpu* c, const u64* h) noexcept nogil:
         return 1
     for i in range(2, 8):
         more |= h[i]
-    return more or h[1] & ~COMPACT & ~c.xcr0 or h[0] & ~h[1]
+    return more or h[1] & ~COMPACT & ~c.xcr0 or h[0] & ~(h[1] & ~COMPACT)
 
 
 cdef bint xrstor(Cpu* c, Op* op, bint wide) noexcept nogil:

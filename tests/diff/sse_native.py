@@ -14,23 +14,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pcemu._core.engine import Clock, CpuCore, IoSpace, Memory
 
 from pcemu._core.cpumodel import parse_cpu
-from pcemu._core.engine import Clock, CpuCore, IoSpace, Memory
 
 STATE = np.dtype({
     "names": ["fcw", "fsw", "ftw", "mxcsr", "st", "xmm", "out_fcw", "out_fsw", "out_ftw", "out_mxcsr", "out_st", "out_xmm",
-              "gpr", "flags", "out_gpr", "out_flags", "fault", "mem"],
+              "gpr", "flags", "out_gpr", "out_flags", "fault", "mem", "area", "image", "out_image"],
     "formats": ["u2", "u2", "u1", "u4", ("u1", (8, 16)), ("u1", (16, 16)), "u2", "u2", "u1", "u4", ("u1", (8, 16)),
-                ("u1", (16, 16)), ("u8", 4), "u8", ("u8", 4), "u8", "u8", ("u1", 64)],
-    "offsets": [0, 2, 4, 24, 32, 160, 512, 514, 516, 536, 544, 672, 1024, 1056, 1088, 1120, 1128, 1152],
-    "itemsize": 1280,
+                ("u1", (16, 16)), ("u8", 4), "u8", ("u8", 4), "u8", "u8", ("u1", 64), ("u1", 1024), ("u1", 512),
+                ("u1", 512)],
+    "offsets": [0, 2, 4, 24, 32, 160, 512, 514, 516, 536, 544, 672, 1024, 1056, 1088, 1120, 1128, 1152, 1280, 0, 512],
+    "itemsize": 2304,
 })
 GPRS = ("rax", "rcx", "rdx", "rbx")
-OUTPUTS = ("out_fcw", "out_fsw", "out_ftw", "out_mxcsr", "out_xmm", "out_gpr", "fault", "mem")
+OUTPUTS = ("out_fcw", "out_fsw", "out_ftw", "out_mxcsr", "out_xmm", "out_gpr", "fault", "mem", "area")
 ARITH = 0x8D5
 CODE, STATES, STACK = 0x100000, 0x200000, 0x90000
-RAM = 0x800000
+RAM = 0x2000000
 
 PROLOGUE = """
     push rbx; push rbp; push r12; push r13; push r14; push r15
@@ -49,7 +50,7 @@ EPILOGUE = """
     mov [r15 + 1088], rax; mov [r15 + 1096], rcx; mov [r15 + 1104], rdx; mov [r15 + 1112], rbx
     cld
     fxsave64 [r15 + 512]
-    add r15, 1280
+    add r15, 2304
     dec r14
     jnz 1b
     pop r15; pop r14; pop r13; pop r12; pop rbp; pop rbx
@@ -137,7 +138,8 @@ class Batch:
         assert STATES + states.nbytes <= RAM
         self.memory.write(STATES, states.tobytes())
         self.memory.write(STACK - 8, (0x8000).to_bytes(8, "little"))
-        for name, value in (("rsp", STACK - 8), ("rdi", STATES), ("rsi", len(states)), ("rip", CODE + snippet.offset), ("eflags", 2)):
+        for name, value in (("rsp", STACK - 8), ("rdi", STATES), ("rsi", len(states)), ("rip", CODE + snippet.offset),
+                            ("eflags", 2)):
             c.set(name, value)
         c.halted = False
         why = c.run(200 * len(states) + 1000)
@@ -162,7 +164,8 @@ def describe(text: str, s: Any, a: Any, b: Any, flags: int) -> str:
     def reg(v: Any) -> str:
         return bytes(v)[::-1].hex()
     out = [f"{text}: mxcsr {s['mxcsr']:x} xmm0 {reg(s['xmm'][0])} xmm1 {reg(s['xmm'][1])} mm0 {reg(s['st'][0][:8])} "
-           f"mm1 {reg(s['st'][1][:8])} mem {reg(s['mem'][:16])} gpr {[hex(v) for v in s['gpr']]} fsw {s['fsw']:x} fcw {s['fcw']:x}"]
+           f"mm1 {reg(s['st'][1][:8])} mem {reg(s['mem'][:16])} gpr {[hex(v) for v in s['gpr']]} "
+           f"fsw {s['fsw']:x} fcw {s['fcw']:x}"]
     for name in OUTPUTS:
         x, y = np.atleast_1d(a[name]), np.atleast_1d(b[name])
         for i in range(len(x)):
@@ -199,7 +202,8 @@ def floats(rng: np.random.Generator, n: int, width: int) -> NDArray[Any]:
     special = np.array(F32 if width == 32 else F64, f"u{width // 8}")
     v = special[rng.integers(0, len(special), (n, per))]
     kind = rng.integers(0, 8, (n, per))
-    rand = rng.integers(0, 1 << 63, (n, per), dtype="u8").astype(v.dtype) * v.dtype.type(2) + rng.integers(0, 2, (n, per)).astype(v.dtype)
+    rand = rng.integers(0, 1 << 63, (n, per), dtype="u8").astype(v.dtype) * v.dtype.type(2)
+    rand += rng.integers(0, 2, (n, per)).astype(v.dtype)
     v = np.where(kind < 2, rand, v)
     # numbers of like size, so that sums cancel and quotients round
     mant = 23 if width == 32 else 52
