@@ -77,6 +77,15 @@ cdef Op* op_mov_sm(Cpu* c, Op* op) noexcept nogil:
 
 
 cdef Op* push_seg(Cpu* c, Op* op, u32 seg) noexcept nogil:
+    """A 32-bit push is a 16-bit store in a 32-bit slot on Intel's (SDM vol. 2, PUSH), zero-extended on AMD's."""
+    cdef u64 mask = sp_mask(c)
+    cdef u64 sp
+    if (op.osz & 3) == 2 and not has_feat(c, FEAT_AMD):
+        sp = (c.r[RSP] - 4) & mask
+        if not mmu.seg_lin(c, SS, sp, 2, ACC_WRITE) or not stv16(c, op, c.ea, c.seg[seg].sel):
+            return fault(c, op)
+        set_sp(c, mask, sp)
+        return nxt(c, op)
     if not push_val(c, op, c.seg[seg].sel, 1 << (op.osz & 3)):
         return fault(c, op)
     return nxt(c, op)

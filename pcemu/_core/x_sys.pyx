@@ -477,19 +477,19 @@ cdef Op* op_arpl_rr(Cpu* c, Op* op) noexcept nogil:
 
 
 cdef Op* op_arpl_mr(Cpu* c, Op* op) noexcept nogil:
+    """A selector that stays as it is is not written, nor need its segment be writable (as on an 80386)."""
     cdef u16 v
     cdef u16 rpl = <u16>c.r[op.reg] & 3
-    cdef bint z
-    cdef u8* p = rw(c, op, 2)
+    cdef u8* p = ld(c, op, 2)
     if p is NULL:
         return fault(c, op)
     v = (<u16*>p)[0]
-    z = (v & 3) < rpl
-    if z:
-        (<u16*>p)[0] = (v & 0xFFFC) | rpl
-    if not rw_done(c, op, p):
+    if (v & 3) >= rpl:
+        set_zf(c, 0)
+        return nxt(c, op)
+    if not st16(c, op, (v & 0xFFFC) | rpl):
         return fault(c, op)
-    set_zf(c, z)
+    set_zf(c, 1)
     return nxt(c, op)
 
 # ---------------------------------------------------------------------------------------------- TLB and caches
