@@ -50,16 +50,22 @@ def data_dirs(machine: Any) -> list[str]:
 
 def map_rom(machine: Any, data: bytes) -> None:
     """At the top of 4 GiB, and its last 128 KiB again below 1 MiB as on the ISA bus."""
-    block = machine.memory.alloc("pc.bios", len(data))
-    machine.memory.block_view(block, len(data))[:] = data
-    rom = MemoryRegion.rom("pc.bios", len(data), block)
-    window = min(len(data), _ISA_WINDOW)
-    alias = MemoryRegion.alias("isa-bios", rom, len(data) - window, window, readonly=True)
-    # On PCI, where the host bridge's PAM registers decide who answers below 1 MiB; an ISA machine has one space.
     host = machine.find("i440FX-pcihost")
-    space = machine.memory_root if host is None else host.pci_memory
+    memory = machine.memory
+    start, window = FOUR_GIB - len(data), min(len(data), _ISA_WINDOW)
+    block = memory.alloc("pc.bios", len(data))
+    memory.block_view(block, len(data))[:] = data
+    if host is not None:
+        # On PCI, where the host bridge's PAM registers decide who answers below 1 MiB.
+        space, make = host.pci_memory, MemoryRegion.rom
+    else:
+        # Without a host bridge there is no RAM to shadow the ROM: firmware writes to its own image, as on QEMU's isapc.
+        space, make = machine.memory_root, MemoryRegion.ram
+        machine.on_reset(lambda: memory.write(start, data))
+    rom = make("pc.bios", len(data), block)
+    alias = MemoryRegion.alias("isa-bios", rom, len(data) - window, window, readonly=host is not None)
     with machine.memory_space:
-        space.add(rom, FOUR_GIB - len(data), priority=0)
+        space.add(rom, start, priority=0)
         space.add(alias, _ISA_END - window, priority=1)
 
 

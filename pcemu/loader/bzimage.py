@@ -31,6 +31,7 @@ from .plan import (
 _MAGIC = b"HdrS"
 _MAGIC_AT = 0x202
 _HEADER_AT = 0x1F1
+_SMALLEST = 1024  # the boot sector and one sector of setup code, with all of the header
 _LOAD_ADDR = 0x100000
 _LOADED_HIGH = 0x01
 _XLF_KERNEL_64 = 0x01
@@ -93,7 +94,7 @@ def parse_header(name: str, data: bytes) -> SetupHeader:
             return default
         return int(struct.unpack_from(layout, data, offset)[0])
 
-    if len(data) < 0x250:
+    if len(data) < _SMALLEST:
         raise bad("the Linux kernel image is cut off in its header")
     (version,) = struct.unpack_from("<H", data, 0x206)
     header_end = 0x202 + data[0x201]
