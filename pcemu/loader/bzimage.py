@@ -7,7 +7,7 @@ a struct boot_params (Documentation/arch/x86/zero-page.rst) that says what the r
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .cpustate import enter_flat32, enter_long64, flat_gdt, identity_page_tables
 from .e820 import E820Entry, encode
@@ -48,8 +48,7 @@ _E820_MAX = 128
 _ACPI_RSDP_ADDR = 0x070
 
 
-@dataclass(frozen=True)
-class SetupHeader:
+class SetupHeader(NamedTuple):
     """The fields of the setup header that a loader looks at."""
 
     version: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import acpi, bzimage, e820, elf, firmware, multiboot, pvh, smbios
+from . import acpi, bzimage, e820, firmware, smbios
 from .bios import map_rom
 from .e820 import E820Entry
 from .errors import LoaderError
@@ -91,7 +91,7 @@ def load(machine: Any, platform: Platform, smbios_files: tuple[bytes, bytes]) ->
         rsdp=tables.rsdp,
     )
     plan = choose(request)
-    plan.writes = [*firmware.low_memory(platform), *tables.writes, *plan.writes]
+    plan.writes[:0] = [*firmware.low_memory(platform), *tables.writes]
     plan.writes.append((ROM_BASE, bytes(rom.image)))  # into the RAM that takes the ROM's place, as firmware copies itself
     map_rom(machine, bytes(rom.image))
     machine.on_reset(lambda: start(machine, platform, plan))
@@ -103,6 +103,8 @@ def choose(request: BootRequest) -> BootPlan:
     data, name = request.kernel, request.kernel_name
     if bzimage.is_bzimage(data):
         return bzimage.plan(request)
+    from . import elf, multiboot, pvh  # only now: most kernels are bzImages
+
     header = multiboot.find_header(data)
     if header is not None:
         return multiboot.plan(request, header)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 MAGIC = b"\x7fELF"
@@ -39,8 +38,7 @@ class Note(NamedTuple):
     value: bytes
 
 
-@dataclass(frozen=True)
-class Elf:
+class Elf(NamedTuple):
     data: bytes
     bits: int
     machine: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import elf
 from .cpustate import enter_flat32, flat_gdt
@@ -31,8 +31,7 @@ _MAX_MODULES = 256
 _LOADER_NAME = b"pcemu\x00"
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     offset: int
     flags: int
     header_addr: int = 0
@@ -42,8 +41,7 @@ class Header:
     entry: int = 0
 
 
-@dataclass(frozen=True)
-class _Image:
+class _Image(NamedTuple):
     entry: int
     pieces: list[tuple[int, Contents, int]]  # address, contents, size in memory
 

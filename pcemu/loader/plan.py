@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from .e820 import E820Entry
 from .layout import Layout
@@ -25,18 +24,16 @@ CMDLINE_ROOM = 0x10000
 Contents = bytes | memoryview  # a view of an image spares a copy of it
 
 
-@dataclass
-class BootPlan:
+class BootPlan(NamedTuple):
     """A guest ready to be put into memory, at every reset anew."""
 
-    name: str  # the protocol, for `info roms` and messages
+    name: str  # the protocol
     start: Callable[[Any], None]  # sets the CPU's registers
-    writes: list[tuple[int, Contents]] = field(default_factory=list)
-    zeros: list[tuple[int, int]] = field(default_factory=list)  # start, size
+    writes: list[tuple[int, Contents]]  # where, what
+    zeros: Sequence[tuple[int, int]] = ()  # start, size
 
 
-@dataclass
-class BootRequest:
+class BootRequest(NamedTuple):
     """What the user gave, and the machine it is for."""
 
     kernel_name: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import LoaderError
 
@@ -17,15 +16,13 @@ OEM_ID, OEM_TABLE_ID = "PCEMU ", "PCEMUPC "
 PM_BASE = 0x600  # where firmware puts the PIIX4's power management registers
 
 
-@dataclass(frozen=True)
-class SerialPort:
+class SerialPort(NamedTuple):
     number: int  # 1 is COM1
     iobase: int
     irq: int
 
 
-@dataclass(frozen=True)
-class Platform:
+class Platform(NamedTuple):
     """A plain PC; the defaults are those of the i440FX board with everything on it."""
 
     low_ram: int

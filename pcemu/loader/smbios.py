@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from . import uuids
 from .errors import LoaderError
@@ -32,13 +32,13 @@ FIELDS: dict[int, tuple[str, ...]] = {
 }
 
 
-@dataclass
 class SmbiosConfig:
     """What -smbios said: fields by type, OEM strings, structures read from files by type."""
 
-    fields: dict[int, dict[str, str]] = field(default_factory=dict)
-    oem_strings: list[str] = field(default_factory=list)
-    files: dict[int, list[bytes]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.fields: dict[int, dict[str, str]] = {}
+        self.oem_strings: list[str] = []
+        self.files: dict[int, list[bytes]] = {}
 
     def get(self, kind: int, name: str, default: str = "") -> str:
         return self.fields.get(kind, {}).get(name, default)
@@ -47,8 +47,7 @@ class SmbiosConfig:
         return kind in self.fields
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """What the board calls itself."""
 
     manufacturer: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,7 +78,7 @@ def test_fadt_names_the_fixed_hardware() -> None:
 
 
 def test_fadt_says_what_is_missing() -> None:
-    fadt = tables(replace(FULL, keyboard=False, mouse=False, rtc=False, reset_register=False, gpe0=None))["FACP"]
+    fadt = tables(FULL._replace(keyboard=False, mouse=False, rtc=False, reset_register=False, gpe0=None))["FACP"]
     (boot,) = struct.unpack_from("<H", fadt, 109)
     assert not boot & 2 and boot & 0x20
     (flags,) = struct.unpack_from("<I", fadt, 112)
@@ -98,7 +97,7 @@ def entries(madt: bytes) -> list[bytes]:
 
 
 def test_madt_lists_processors_and_interrupt_overrides() -> None:
-    found = entries(tables(replace(FULL, apic_ids=(0, 1, 2)))["APIC"])
+    found = entries(tables(FULL._replace(apic_ids=(0, 1, 2)))["APIC"])
     assert [(e[2], e[3]) for e in found if e[0] == 0] == [(0, 0), (1, 1), (2, 2)]
     assert [e for e in found if e[0] == 1] == [struct.pack("<BBBBII", 1, 12, 0, 0, 0xFEC00000, 0)]
     overrides = [struct.unpack("<BIH", e[3:]) for e in found if e[0] == 2]
@@ -107,26 +106,26 @@ def test_madt_lists_processors_and_interrupt_overrides() -> None:
 
 
 def test_tables_follow_the_machine() -> None:
-    assert "HPET" not in tables(replace(FULL, hpet_base=None))
-    assert "APIC" not in tables(replace(FULL, apic=False))
-    assert b"HPET" not in tables(replace(FULL, hpet_base=None))["DSDT"]
-    hpet = tables(replace(FULL, hpet_id=0x8086A401))["HPET"]
+    assert "HPET" not in tables(FULL._replace(hpet_base=None))
+    assert "APIC" not in tables(FULL._replace(apic=False))
+    assert b"HPET" not in tables(FULL._replace(hpet_base=None))["DSDT"]
+    hpet = tables(FULL._replace(hpet_id=0x8086A401))["HPET"]
     assert struct.unpack_from("<I", hpet, 36) == (0x8086A401,)
-    dsdt = tables(replace(FULL, serial_ports=(SerialPort(3, 0x3E8, 4),)))["DSDT"]
+    dsdt = tables(FULL._replace(serial_ports=(SerialPort(3, 0x3E8, 4),)))["DSDT"]
     assert b"COM3" in dsdt and b"COM1" not in dsdt
-    assert b"_PRT" not in tables(replace(FULL, pci=False))["DSDT"]
+    assert b"_PRT" not in tables(FULL._replace(pci=False))["DSDT"]
 
 
 def test_processor_devices_match_the_madt() -> None:
-    dsdt = tables(replace(FULL, apic_ids=tuple(range(20))))["DSDT"]
+    dsdt = tables(FULL._replace(apic_ids=tuple(range(20))))["DSDT"]
     assert dsdt.count(b"ACPI0007") == 20
     assert b"C013" in dsdt
 
 
 MACHINES = {
     "full": FULL,
-    "large": replace(FULL, low_ram=0xC0000000, high_ram=5 << 30, apic_ids=tuple(range(8))),
-    "bare": replace(FULL, serial_ports=(), hpet_base=None, keyboard=False, mouse=False, fw_cfg=False, gpe0=None,
+    "large": FULL._replace(low_ram=0xC0000000, high_ram=5 << 30, apic_ids=tuple(range(8))),
+    "bare": FULL._replace(serial_ports=(), hpet_base=None, keyboard=False, mouse=False, fw_cfg=False, gpe0=None,
                     long_mode=False, apic=False),
 }  # fmt: skip
 

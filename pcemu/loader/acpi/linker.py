@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 ZONE_HIGH = 1
 ZONE_FSEG = 2
@@ -19,8 +19,7 @@ _NAME = "56s"
 _ALLOCATE, _ADD_POINTER, _ADD_CHECKSUM = 1, 2, 3
 
 
-@dataclass(frozen=True)
-class Allocate:
+class Allocate(NamedTuple):
     """Put a file into memory, in one of two zones: anywhere below 4 GiB, or 0xf0000-0xfffff."""
 
     file: str
@@ -31,8 +30,7 @@ class Allocate:
         return struct.pack(f"<I{_NAME}IB", _ALLOCATE, self.file.encode(), self.align, self.zone)
 
 
-@dataclass(frozen=True)
-class AddPointer:
+class AddPointer(NamedTuple):
     """Add the address of `target` to the field at `offset` in `file`."""
 
     file: str
@@ -45,8 +43,7 @@ class AddPointer:
                            self.offset, self.size)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class AddChecksum:
+class AddChecksum(NamedTuple):
     """Make the bytes from `start` add up to 0, by the one at `offset`."""
 
     file: str
@@ -61,12 +58,12 @@ class AddChecksum:
 Step = Allocate | AddPointer | AddChecksum
 
 
-@dataclass
 class LinkedFiles:
     """Files, and the steps that make them tables."""
 
-    files: dict[str, bytearray] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.files: dict[str, bytearray] = {}
+        self.steps: list[Step] = []
 
     def add(self, name: str, align: int, zone: int) -> bytearray:
         self.steps.append(Allocate(name, align, zone))
