@@ -736,9 +736,9 @@ cdef bint probe_at(Cpu* c, Op* op, u64 va, int size, int acc, u32 cpl) noexcept 
     if acc == ACC_WRITE and op is not NULL and not code_guard(c, op, pa, 1 if (first ^ last) >> 12 else size):
         return 0
     if (first ^ last) >> 12:
-        if not xlate(c, last, acc, cpl, &pa):
+        if not xlate(c, last & ~<u64>4095, acc, cpl, &pa):
             return 0
-        if acc == ACC_WRITE and op is not NULL and not code_guard(c, op, pa & ~<u64>4095, (last & 4095) + 1):
+        if acc == ACC_WRITE and op is not NULL and not code_guard(c, op, pa, (last & 4095) + 1):
             return 0
     return 1
 

@@ -100,8 +100,8 @@ class Batch:
     def boot(self, cpu: str) -> None:
         """A 64-bit machine of RAM and CPU: identity-mapped, the code, an IDT whose handlers store their vector."""
         self.memory = Memory()
-        offset = self.memory.alloc("ram", RAM)
-        self.memory.set_map([(0, RAM, "ram", offset, 0)])
+        self.ram = self.memory.alloc("ram", RAM)
+        self.memory.set_map([(0, RAM, "ram", self.ram, 0)])
         self.cpu: Any = CpuCore(self.memory, IoSpace(), Clock(), parse_cpu(cpu))
         write, c = self.memory.write, self.cpu
         write(0x3000, (0x4003).to_bytes(8, "little"))
