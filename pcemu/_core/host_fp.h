@@ -303,6 +303,30 @@ INLINE uint32_t rcp32(uint32_t x)
         q = (q << 11) & 0x7fffff;
     return e <= 0 ? sign : sign | (uint32_t)e << 23 | q;
 }
+/* floor(2^14 / sqrt(m / 2^23)) for 2^23 <= m < 2^25, the largest r with r^2 * m <= 2^51: by trial, bit by bit ... */
+static inline __attribute__((unused)) uint32_t rsqrt_slow(uint64_t m)
+{
+    uint32_t r = 0;
+    for (uint32_t bit = 1u << 14; bit; bit >>= 1)
+        if ((uint64_t)(r + bit) * (r + bit) * m <= 1ull << 51)
+            r += bit;
+    return r;
+}
+/* ... and from a guess by the top nine bits, one Newton step and a correction by one */
+static uint16_t rsqrt_guess[512] __attribute__((unused));
+static inline __attribute__((unused)) void pcemu_rsqrt_init(void)
+{
+    for (uint32_t i = 128; i < 512; i++)
+        rsqrt_guess[i] = (uint16_t)rsqrt_slow(((uint64_t)i << 16) + 0x8000);
+}
+INLINE uint32_t rsqrt_fast(uint64_t m)
+{
+    uint64_t r = rsqrt_guess[m >> 16];
+    r = (r * (((3ull << 51) - m * r * r) >> 15)) >> 37;
+    r += (r + 1) * (r + 1) * m <= 1ull << 51;
+    r -= r * r * m > 1ull << 51;
+    return (uint32_t)r;
+}
 INLINE uint32_t rsqrt32(uint32_t x)
 {
     uint32_t sign = x & 0x80000000u, exp = (x >> 23) & 255, man = x & 0x7fffff;
@@ -316,12 +340,7 @@ INLINE uint32_t rsqrt32(uint32_t x)
         return 0;
     /* value = m * 2^(2h) with m in [1, 4): 1/sqrt(m) in (1/2, 1] */
     int e = (int)exp - 127, odd = e & 1;
-    uint64_t m = (uint64_t)(man | 0x800000) << odd;           /* 2^23 <= m < 2^25 */
-    uint32_t r = 0;                                            /* floor(2^14 / sqrt(m / 2^23)): r^2 * m <= 2^51 */
-    for (uint32_t bit = 1u << 14; bit; bit >>= 1)
-        if ((uint64_t)(r + bit) * (r + bit) * m <= 1ull << 51)
-            r += bit;
-    r = (r + 1) >> 1;
+    uint32_t r = (rsqrt_fast((uint64_t)(man | 0x800000) << odd) + 1) >> 1;
     e = 126 - ((e - odd) >> 1);
     if (r == 1u << 13) {
         e++;
