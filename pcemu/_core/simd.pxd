@@ -1,4 +1,4 @@
-"""Shared by the MMX, SSE and state-image families: aligned operands, the floating-point environment, MMX and x87.
+"""Shared by the MMX, SSE and state-image families: aligned operands and the floating-point environment.
 
 While the CPU runs, the host's MXCSR holds the guest's rounding, DAZ and FTZ with every exception masked, so that a handler is
 one host instruction. The sticky flags gather there and come home on STMXCSR, FXSAVE and fp_leave(). The engine calls
@@ -21,7 +21,6 @@ cdef enum:
     MXCSR_CONTROL = 0xE040      # rounding, FTZ, DAZ
     MXCSR_MM = 1 << 17          # AMD: misaligned operands allowed
     HOST_FP_ON = 1 << 31        # in Cpu.host_fp, with the host's own MXCSR below it
-    FSW_ES = 1 << 7
 
 
 cdef inline void fp_enter(Cpu* c) noexcept nogil:
@@ -122,22 +121,3 @@ cdef inline u8* quick_r(Cpu* c, Op* op, int size, u64 align) noexcept nogil:
 
 cdef inline u8* quick_w(Cpu* c, Op* op, int size, u64 align) noexcept nogil:
     return quick(c, op, c.tlb_w, size, align)
-
-# ------------------------------------------------------------------------------------------------ MMX and x87
-
-cdef inline Op* raise_mf(Cpu* c, Op* op) noexcept nogil:
-    """An x87 exception is pending and the instruction looks: #MF."""
-    return raise_exc(c, op, EXC_MF)
-
-
-cdef inline void mmx_state(Cpu* c) noexcept nogil:
-    """An MMX instruction: TOP is 0 and every x87 register valid (SDM vol. 1, 9.5)."""
-    c.ftop = 0
-    c.ftag = 0xFF
-
-
-cdef inline void mmx_put(Cpu* c, u32 i, u64 v) noexcept nogil:
-    """... that writes: sign and exponent of the x87 register are all ones."""
-    c.fpr[2 * i] = v
-    c.fpr[2 * i + 1] = 0xFFFF
-    mmx_state(c)

@@ -3,6 +3,7 @@
 MMX register i is the significand of physical x87 register i. Every MMX instruction sets TOP to 0 and marks all registers
 valid, one that writes sets sign and exponent to ones, and a pending x87 exception comes first.
 """
+from pcemu._core.mmx cimport mmx_put, mmx_ready, mmx_state
 from pcemu._core.simd cimport *
 
 cdef extern from "host_simd.h" nogil:
@@ -19,8 +20,8 @@ include "gen/x_mmx.pxi"
 
 
 cdef Op* op_movq_qq(Cpu* c, Op* op) noexcept nogil:
-    if UNLIKELY(c.fsw & FSW_ES):
-        return raise_mf(c, op)
+    if UNLIKELY(not mmx_ready(c)):
+        return fault(c, op)
     mmx_put(c, op.reg, c.fpr[2 * op.rm])
     return nxt(c, op)
 
@@ -38,31 +39,31 @@ cdef Op* op_movntq_mq(Cpu* c, Op* op) noexcept nogil:
 
 
 cdef Op* op_movq2dq_rq(Cpu* c, Op* op) noexcept nogil:
-    if UNLIKELY(c.fsw & FSW_ES):
-        return raise_mf(c, op)
+    if UNLIKELY(not mmx_ready(c)):
+        return fault(c, op)
     st_pair(c.vec[op.reg], c.fpr[2 * op.rm], 0)
     mmx_state(c)
     return nxt(c, op)
 
 
 cdef Op* op_movdq2q_qr(Cpu* c, Op* op) noexcept nogil:
-    if UNLIKELY(c.fsw & FSW_ES):
-        return raise_mf(c, op)
+    if UNLIKELY(not mmx_ready(c)):
+        return fault(c, op)
     mmx_put(c, op.reg, (<u64*>c.vec[op.rm])[0])
     return nxt(c, op)
 
 
 cdef Op* op_pmovmskb_rq(Cpu* c, Op* op) noexcept nogil:
-    if UNLIKELY(c.fsw & FSW_ES):
-        return raise_mf(c, op)
+    if UNLIKELY(not mmx_ready(c)):
+        return fault(c, op)
     c.r[op.reg] = m_pmovmskb(c.fpr[2 * op.rm])
     mmx_state(c)
     return nxt(c, op)
 
 
 cdef Op* op_pextrw_rqi(Cpu* c, Op* op) noexcept nogil:
-    if UNLIKELY(c.fsw & FSW_ES):
-        return raise_mf(c, op)
+    if UNLIKELY(not mmx_ready(c)):
+        return fault(c, op)
     c.r[op.reg] = <u16>(c.fpr[2 * op.rm] >> ((op.imm & 3) * 16))
     mmx_state(c)
     return nxt(c, op)
@@ -74,16 +75,16 @@ cdef inline u64 insert16(u64 d, u64 v, u64 imm) noexcept nogil:
 
 
 cdef Op* op_pinsrw_qri(Cpu* c, Op* op) noexcept nogil:
-    if UNLIKELY(c.fsw & FSW_ES):
-        return raise_mf(c, op)
+    if UNLIKELY(not mmx_ready(c)):
+        return fault(c, op)
     mmx_put(c, op.reg, insert16(c.fpr[2 * op.reg], <u16>c.r[op.rm], op.imm))
     return nxt(c, op)
 
 
 cdef Op* op_pinsrw_qmi(Cpu* c, Op* op) noexcept nogil:
     cdef u8* p
-    if UNLIKELY(c.fsw & FSW_ES):
-        return raise_mf(c, op)
+    if UNLIKELY(not mmx_ready(c)):
+        return fault(c, op)
     p = ld(c, op, 2)
     if UNLIKELY(p is NULL):
         return fault(c, op)
@@ -93,8 +94,8 @@ cdef Op* op_pinsrw_qmi(Cpu* c, Op* op) noexcept nogil:
 
 cdef Op* op_emms(Cpu* c, Op* op) noexcept nogil:
     """All x87 registers empty."""
-    if UNLIKELY(c.fsw & FSW_ES):
-        return raise_mf(c, op)
+    if UNLIKELY(not mmx_ready(c)):
+        return fault(c, op)
     c.ftop = 0
     c.ftag = 0
     return nxt(c, op)

@@ -1,4 +1,5 @@
 """Moves between vector registers, memory and general registers, single elements, MXCSR (SSE to SSE4.1)."""
+from pcemu._core.mmx cimport mmx_ready, mmx_state
 from pcemu._core.simd cimport *
 
 cdef extern from "host_simd.h" nogil:
@@ -264,8 +265,8 @@ cdef Op* op_maskmovdqu_rr(Cpu* c, Op* op) noexcept nogil:
 
 
 cdef Op* op_maskmovq_qq(Cpu* c, Op* op) noexcept nogil:
-    if UNLIKELY(c.fsw & FSW_ES):
-        return raise_mf(c, op)
+    if UNLIKELY(not mmx_ready(c)):
+        return fault(c, op)
     if UNLIKELY(not store_masked(c, op, <u8*>&c.fpr[2 * op.reg], <u8*>&c.fpr[2 * op.rm], 8)):
         return fault(c, op)
     mmx_state(c)

@@ -5,6 +5,7 @@ runs the operation on a copy, looks at the flags and raises #XM with the destina
 """
 from libc.string cimport memcpy
 
+from pcemu._core.mmx cimport mmx_put, mmx_ready, mmx_state
 from pcemu._core.simd cimport *
 
 ctypedef void (*FpFn)(u8* d, const u8* s, u32 imm, u32* mx) noexcept nogil
@@ -12,6 +13,7 @@ ctypedef void (*FpFn)(u8* d, const u8* s, u32 imm, u32* mx) noexcept nogil
 cdef extern from "host_fp.h" nogil:
     void f_dpps(u8* d, const u8* s, u32 imm, u32* mx) noexcept
     void f_dppd(u8* d, const u8* s, u32 imm, u32* mx) noexcept
+    void rsqrt_init "pcemu_rsqrt_init"() noexcept
     u32 lane_pe "pcemu_lane_pe"(char kind, int width, u64 a, u64 b, u32 ctl, u32 live) noexcept
     u32 fp_run "pcemu_fp_run"(FpFn f, u8* d, const u8* s, u32 imm, u32* mx) noexcept
 
@@ -201,6 +203,7 @@ fp_slow_flags_mem = fp_slow_flags_mem_twin
 
 include "gen/x_sse_fp.pxi"
 
+rsqrt_init()
 shape(f_haddps, c'+', 32, 4, HORIZONTAL)
 shape(f_haddpd, c'+', 64, 2, HORIZONTAL)
 shape(f_hsubps, c'-', 32, 4, HORIZONTAL)
