@@ -135,7 +135,7 @@ class Counter:
     def next_change(self, pulse: int) -> int | None:
         """The next pulse (after `pulse`, which is synced) at which OUT changes; None: it stays as it is.
 
-        In mode 2 it is the reload: OUT is low for only one pulse before it.
+        In modes 2, 4 and 5 it is the end of the one pulse for which OUT is low.
         """
         if not self.loaded or self.held is not None:
             return None
@@ -146,9 +146,8 @@ class Counter:
                 return self.pending  # not a legal count: OUT does not move
             half, end = self._cycle(pulse)
             return half if mode == 3 and pulse < half else end
-        if elapsed < n:
-            return self.start + n
-        return pulse + 1 if mode in (4, 5) and elapsed == n else None
+        change = n if mode < 2 else n + 1
+        return self.start + change if elapsed < change else None
 
     def _cycle(self, pulse: int) -> tuple[int, int]:
         """Modes 2 and 3: the pulses at which this cycle's low half starts and at which it ends."""
@@ -300,11 +299,14 @@ class I8254(IsaDevice):
     def set_gate(self, index: int, level: int) -> None:
         """GATE of a counter. In a PC those of counters 0 and 1 are always high."""
         self.trace("pit_set_gate", counter=index, level=level)
+        if index == 0:
+            self._catch_up()
         self.counters[index].set_gate(1 if level else 0, self.pulse())
         if index == 0:
             self._update()
 
     def on_irq_control(self, pin: int, level: int) -> None:
+        self._catch_up()
         self.irq_disabled = not level
         self._update()
 
@@ -328,16 +330,22 @@ class I8254(IsaDevice):
             self._timer.arm(-(-change * NS // FREQUENCY))
 
     def _on_timer(self) -> None:
+        """OUT of counter 0 changed; how many times, if the timer is late, does not matter."""
         counter = self.counters[0]
         pulse = self._now() * FREQUENCY // NS
         counter.sync(pulse)
         level = counter.out(pulse)
         irq = self.irq
-        if counter.mode in (2, 3) and level == irq.level:
-            # Mode 2: the pulse before this one OUT was low. Mode 3: a late timer, and two edges were missed.
-            irq.set(not level)
+        if level == irq.level:
+            irq.set(not level)  # it was the other one in between
         irq.set(level)
         self._arm(counter, pulse)
+
+    def _catch_up(self) -> None:
+        """Before counter 0 is touched: a change that is due and was not looked at yet must not get lost."""
+        deadline = self._timer.deadline
+        if deadline is not None and deadline <= self._now():
+            self._on_timer()
 
     # -- registers ------------------------------------------------------------------------------------------
 
@@ -353,19 +361,21 @@ class I8254(IsaDevice):
         if self._tracing:
             self.trace("pit_ioport_write", addr=offset, value=value)
         pulse = self._now() * FREQUENCY // NS
-        index = offset
-        if offset != 3:
-            self.counters[offset].write(value, pulse)
-        else:
-            index = value >> 6
+        index = offset if offset != 3 else value >> 6
+        if offset == 3:
             if index == 3:
                 self._read_back(value, pulse)
                 return
-            counter = self.counters[index]
             if not value & 0x30:
-                counter.latch_count(pulse)
+                self.counters[index].latch_count(pulse)
                 return
+        counter = self.counters[index]
+        if index == 0:
+            self._catch_up()
+        if offset == 3:
             counter.control(value, pulse)
+        else:
+            counter.write(value, pulse)
         if index == 0:
             self._update()
 
