@@ -618,7 +618,8 @@ def test_other_counters_need_no_timer(pit: Pit) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "late", "rises"),
-    [(2, 99, 0), (2, 101, 1), (2, 350, 1), (3, 151, 0), (3, 202, 1), (3, 420, 1), (0, 500, 1), (4, 101, 0), (4, 103, 1), (4, 500, 1)],
+    [(2, 99, 0), (2, 101, 1), (2, 350, 1), (3, 151, 0), (3, 202, 1), (3, 420, 1),
+     (0, 500, 1), (4, 101, 0), (4, 103, 1), (4, 500, 1)],
 )  # fmt: skip
 @pytest.mark.parametrize("found_by", ["timer", "write"])
 def test_a_late_timer_gives_one_edge(pit: Pit, mode: int, late: int, rises: int, found_by: str) -> None:
