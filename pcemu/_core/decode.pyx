@@ -1,4 +1,5 @@
 """The decoder: one instruction at a time, by the tables that isa/gen.py makes (SDM vol. 2, chapter 2)."""
+from libc.stdlib cimport calloc
 from libc.string cimport memset, strcmp
 
 from pcemu._core.access cimport *
@@ -116,10 +117,6 @@ cdef void set_exit_op(Op* op, u32 pcoff) noexcept nogil:
     op.pcoff = <u16>pcoff
 
 
-cdef bint is_fault_stub(Op* op) noexcept nogil:
-    return op.fn == h_ud or op.fn == h_nm or op.fn == h_gp0
-
-
 cdef int stub(Op* op, OpFn fn, u32 used) noexcept nogil:
     op.fn = fn
     op.props = OP_END | OP_MAYFAULT
@@ -181,7 +178,7 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
     cdef u32 modrm = 0, mod = 3, mreg = 0, mrm = 0, rid, szidx, form = 0, asz, n, sib
     cdef u32 base = R_ZERO, index = R_ZERO, scale = 0, immk
     cdef s64 disp = 0
-    cdef bint riprel = 0, has_modrm = 0
+    cdef bint riprel = 0
     cdef const IsaRow* row
     cdef u32 attr
     cdef u16 h
@@ -262,8 +259,6 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
                 rexb &= 0x48
             vl = (b >> 2) & 1
             pclass = b & 3
-            if pclass == 2:
-                pclass = 2                                 # F3
             opc = p[i]
             i += 1
     if not vex:
@@ -271,11 +266,15 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
     # ---- table
     rid = isa_first[x64][mp][opc]
     if rid & 0x8000:
-        if i >= limit:
-            return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
-        modrm = p[i]
-        n = ((modrm >> 6) == 3) * 8 + ((modrm >> 3) & 7)
         b = rid & 0x7FFF
+        if i < limit:
+            modrm = p[i]
+        else:
+            # no more bytes: fine where prefixes alone decide (NOP and PAUSE have no ModRM)
+            n = isa_sub[b][pclass * 16]
+            if n == 0 or n & 0x8000 or isa_rows[n].attr & A_MODRM:
+                return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
+        n = ((modrm >> 6) == 3) * 8 + ((modrm >> 3) & 7)
         rid = isa_sub[b][pclass * 16 + n]
         if rid & 0x8000:
             rid = isa_rm[rid & 0x7FFF][modrm & 7]
@@ -314,7 +313,6 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
         szidx = 3 if (rexb & 8) and x64 else 2
     # ---- ModRM, SIB, displacement
     if attr & A_MODRM:
-        has_modrm = 1
         if i >= limit:
             return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
         modrm = p[i]
@@ -466,8 +464,10 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
             if mode & M_TS:
                 return stub(op, h_nm, i)
     if attr & (A_FPU | A_MMX | A_SSE | A_WAIT | A_PE | A_PRIV):
-        if attr & A_FPU and mode & (M_EM | M_TS):
-            return stub(op, h_nm, i)
+        if attr & A_FPU:
+            if mode & (M_EM | M_TS):
+                return stub(op, h_nm, i)
+            op.imm = (opc & 7) << 8 | modrm        # as the x87 opcode register holds it
         if attr & A_WAIT and (mode & M_MP) and (mode & M_TS):
             return stub(op, h_nm, i)
         if attr & A_MMX:
@@ -498,3 +498,27 @@ cdef inline bint has_feat(Cpu* c, u32 n) noexcept nogil:
 def row_names() -> list:
     """Names of the instruction table's rows, by Op.kind."""
     return ["(invalid)"] + [isa_rows[i].name.decode() for i in range(1, N_ROWS)]
+
+
+cdef Cpu* _any = NULL               # a processor with every feature, for row_of
+
+
+def row_of(bytes code, u32 bits=32, bint protected=True):
+    """(row, length, log2 of the operand size) of the instruction that `code` begins with, privilege and features aside.
+
+    Row 0: not an instruction in 16-, 32- or 64-bit code; length 0: the bytes end before it does. For tests and listings.
+    """
+    global _any
+    cdef Op op
+    cdef int n
+    if _any is NULL:
+        _any = <Cpu*>calloc(1, sizeof(Cpu))
+        if _any is NULL:
+            raise MemoryError()
+        memset(_any.feat, 0xff, sizeof(_any.feat))
+    memset(&op, 0, sizeof(op))
+    n = decode(_any, (0 if bits == 16 else 1 if bits == 32 else 2) | (M_PE if protected else 0) | M_OSFXSR | M_OSXSAVE | M_AVX,
+               <const u8*><char*>code, <u32>min(len(code), 15), 0, &op)
+    if n < 0:
+        return 0, 0, 0
+    return op.kind, n, op.osz & 3

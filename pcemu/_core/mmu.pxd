@@ -5,12 +5,12 @@ cdef u32 cf_slow(u32 kind, u64 res, u64 src) noexcept nogil
 cdef u32 of_slow(u32 kind, u64 res, u64 src) noexcept nogil
 cdef u32 arith_flags(u32 kind, u64 res, u64 src) noexcept nogil
 
+# the op's memory operand: offset arithmetic at the op's address size, segment type and limit checks, alignment check;
+# the linear address goes to c.ea. False: a fault is pending.
 cdef bint ea_general(Cpu* c, Op* op, int size, int access) noexcept nogil
-    # the op's memory operand: offset arithmetic at the op's address size, segment type and limit checks, alignment check;
-    # the linear address goes to c.ea. False: a fault is pending.
+# linear address of seg:off into c.ea after the checks of the current mode (long mode: canonical only).
+# #SS(0) for seg == SS, else #GP(0).
 cdef bint seg_lin(Cpu* c, int seg, u64 off, int size, int access) noexcept nogil
-    # linear address of seg:off into c.ea after the checks of the current mode (long mode: canonical only).
-    # #SS(0) for seg == SS, else #GP(0).
 cdef u8* ld_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil
 cdef bint st_slow(Cpu* c, Op* op, u64 va, u64 v, int size) noexcept nogil
 cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcept nogil
@@ -18,8 +18,8 @@ cdef u8* rw_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil
 cdef bint rw_commit(Cpu* c, Op* op) noexcept nogil
 cdef void copy_small(u8* dst, const u8* src, int size) noexcept nogil
 
+# would a write of size bytes (up to two pages) at va go through? False: the fault (or re-run request) is pending.
 cdef bint probe_write(Cpu* c, Op* op, u64 va, int size) noexcept nogil
-    # would a write of size bytes (up to two pages) at va go through? False: the fault (or re-run request) is pending.
 cdef bint probe_read(Cpu* c, Op* op, u64 va, int size) noexcept nogil
 
 # System accesses: at supervisor privilege whatever the CPL (descriptor tables, TSS, IDT, interrupt stacks). False: fault pending.
@@ -46,7 +46,8 @@ cdef u64 read_tsc(Cpu* c) noexcept nogil         # exact at the running instruct
 cdef u64 icount_now(Cpu* c) noexcept nogil       # instructions retired before the running one (which ends its block)
 cdef u64 next_random(Cpu* c) noexcept nogil
 cdef u64 ea_offset(Cpu* c, Op* op) noexcept nogil   # the operand's offset at its address size (LEA; no segment)
-cdef bint io_allowed(Cpu* c, u32 port, int size) noexcept nogil   # IOPL and the TSS bitmap; false: #GP(0) (or the bitmap's fault) is pending
+# IOPL and the TSS bitmap; false: #GP(0) (or the bitmap's fault) is pending
+cdef bint io_allowed(Cpu* c, u32 port, int size) noexcept nogil
 
 # for the engine
 cdef class Memory:

@@ -2,11 +2,9 @@
 
 Paging: SDM vol. 3, chapter 4. A handler sees only the inline look-ups of access.pxd; whatever those do not find comes here.
 """
-import mmap
 import os
 
-from cpython.ref cimport PyObject
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from pcemu._core.state cimport *
@@ -853,6 +851,14 @@ cdef inline bint flat_data(Seg* s) noexcept nogil:
     return s.base == 0 and s.limit == <u32>0xffffffff and (s.flags & (DESC_P | DESC_CODE | DESC_CE | DESC_RW)) == (DESC_P | DESC_RW)
 
 
+cdef inline bint code_breakpoints(Cpu* c) noexcept nogil:
+    cdef int i
+    for i in range(4):
+        if c.dr[7] >> (2 * i) & 3 and not c.dr[7] >> (16 + 4 * i) & 3:
+            return 1
+    return 0
+
+
 cdef void update_mode(Cpu* c) noexcept nogil:
     """Recompute the mode bits of block keys, the mmu index and what depends on them."""
     cdef u32 m = c.cpl << M_CPL_SHIFT
@@ -888,7 +894,7 @@ cdef void update_mode(Cpu* c) noexcept nogil:
         m |= M_OSXSAVE
         if (c.xcr0 & 6) == 6:
             m |= M_AVX
-    if c.eflags & F_TF:
+    if c.eflags & F_TF or c.n_stops or (c.dr[7] & 0xff and code_breakpoints(c)):
         m |= M_TF
     if c.eflags & F_AC and c.cr0 & CR0_AM and c.cpl == 3:
         m |= M_AC
@@ -1045,7 +1051,7 @@ cdef bint mmio_write(Mach* m, Cpu* c, Range* r, u64 pa, const u8* buf, int n) no
 cdef class Memory:
     """Guest-physical memory: host blocks carved out of one memfd mapping, and the flattened map over them."""
 
-    def __cinit__(self, u64 reserve=<u64>1 << 38):
+    def __cinit__(self, u64 reserve=<u64>1 << 38, u64 tb_size=<u64>256 << 20):
         self.m = <Mach*>calloc(1, sizeof(Mach))
         if self.m is NULL:
             raise MemoryError()
@@ -1053,7 +1059,6 @@ cdef class Memory:
 
     def __init__(self, u64 reserve=<u64>1 << 38, u64 tb_size=<u64>256 << 20):
         """reserve: bytes of address space for all blocks together (sparse); tb_size: bytes for translated blocks (sparse)."""
-        cdef const unsigned char[:] view
         self.fd = os.memfd_create("pcemu-ram", getattr(os, "MFD_CLOEXEC", 1))
         self.targets = []
         self.blocks = []

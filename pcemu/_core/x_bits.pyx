@@ -6,10 +6,10 @@ cdef u32 crc_table[256]
 
 cdef void make_crc_table() noexcept:
     """CRC32C, reflected polynomial 0x82F63B78 (SDM vol. 2, CRC32)."""
-    cdef u32 i, j, v
+    cdef u32 i, _bit, v
     for i in range(256):
         v = i
-        for j in range(8):
+        for _bit in range(8):
             v = (v >> 1) ^ (0x82F63B78 if v & 1 else 0)
         crc_table[i] = v
 
@@ -17,8 +17,8 @@ make_crc_table()
 
 
 cdef inline u32 crc32c(u32 crc, u64 v, int size) noexcept nogil:
-    cdef int i
-    for i in range(size):
+    cdef int _i
+    for _i in range(size):
         crc = crc_table[(crc ^ <u32>v) & 0xff] ^ (crc >> 8)
         v >>= 8
     return crc

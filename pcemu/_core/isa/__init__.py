@@ -24,22 +24,26 @@ fixed registers, ``1`` the constant one. Size letters: b w d q (8 16 32 64 bits)
 y (32, or 64 with REX.W); for vector operands the rest of the name is documentation.
 
 The handler of a row is found by name: ``op_<mnemonic>_<forms>_<bits>``, else without bits, else without forms. Forms has a
-letter for each operand: ``r`` register (general, vector), ``q`` MMX register, ``m`` memory, ``i`` immediate, ``c`` CL, ``d`` DX or debug register,
-``j`` relative, ``o`` offset, ``p`` far pointer, ``s`` segment register, ``x`` control register, ``t`` x87 register. Where the
-decoder puts them:
+letter for each operand: ``r`` register (general, vector), ``q`` MMX register, ``m`` memory, ``i`` immediate, ``c`` CL,
+``d`` DX or debug register, ``j`` relative, ``o`` offset, ``p`` far pointer, ``s`` segment register, ``x`` control register,
+``t`` x87 register. Where the decoder puts them:
 
-    destination register -> op.reg, second register -> op.rm (whichever ModRM field they came from); with H or B in between -> op.vvvv
+    destination register -> op.reg, second register -> op.rm (whichever ModRM field they came from); with H or B in
+        between -> op.vvvv
     memory -> op.base/index/scale/disp/seg/am; the register beside it -> op.reg
     immediate, relative (from the block's pc), far pointer (offset | selector << 32) -> op.imm ; L -> op.is4
-    8-bit registers are byte offsets into Cpu.r, all others numbers; segment/control/debug registers beside a general one: op.reg is
+    8-bit registers are byte offsets into Cpu.r, all others numbers; segment/control/debug registers beside a general
+        one: op.reg is
     the first operand's register, op.rm the second's; x87 register -> op.rm
 
-Bits: 8/16/32/64 for operands b/v,z,y (the widest rule: the first operand whose letter is b w d q v z y decides; w=16 d=32 q=64).
+Bits: 8/16/32/64 for operands b/v,z,y (the widest rule: the first operand whose letter is b w d q v z y decides; w=16 d=32
+q=64).
 
-Attributes: ``i64`` not in 64-bit mode, ``o64`` only there, ``d64`` operand size defaults to 64 in 64-bit mode, ``f64`` is always 64
-there, ``end`` ends the block, ``lock`` may be locked (memory destination), ``priv`` CPL 0 only (checked by decoder's stub:
-#GP(0)), ``time`` reads the clock or ports, ``feat=name`` #UD unless the CPU model has it, ``pe`` #UD in real and virtual-8086 mode,
-``f=read:written:undefined`` flags among o s z a p c, ``nm`` x87/MMX: #NM by CR0.EM/TS (and ``fpu`` x87 rule), ``sse``: #UD by CR0.EM /
-CR4.OSFXSR, #NM by CR0.TS; ``mmx``: #UD by CR0.EM, #NM by CR0.TS; ``fpu``: #NM by CR0.EM or TS; ``wait``: #NM by MP and TS.
-The decoder applies those mode rules, so handlers never test CR0 or CR4.OSFXSR themselves.
+Attributes: ``i64`` not in 64-bit mode, ``o64`` only there, ``d64`` operand size defaults to 64 in 64-bit mode, ``f64`` is
+always 64 there, ``end`` ends the block, ``lock`` may be locked (memory destination), ``priv`` CPL 0 only (checked by
+decoder's stub: #GP(0)), ``time`` reads the clock or ports, ``feat=name`` #UD unless the CPU model has it, ``pe`` #UD in
+real and virtual-8086 mode, ``f=read:written:undefined`` flags among o s z a p c, ``nm`` x87/MMX: #NM by CR0.EM/TS (and
+``fpu`` x87 rule), ``sse``: #UD by CR0.EM / CR4.OSFXSR, #NM by CR0.TS; ``mmx``: #UD by CR0.EM, #NM by CR0.TS; ``fpu``: #NM
+by CR0.EM or TS; ``wait``: #NM by MP and TS. The decoder applies those mode rules, so handlers never test CR0 or CR4.OSFXSR
+themselves.
 """

@@ -1,4 +1,6 @@
-"""Every piece of architectural CPU state: name (gdb's and QMP's), C field of struct Cpu, width, power-on value (SDM vol. 3, table 9-1).
+"""Every piece of architectural CPU state: name (gdb's and QMP's), C field of struct Cpu, width, power-on value.
+
+Power-on values: SDM vol. 3, table 9-1.
 
 state_regs.pyx generates reset, reading and writing by name from it; snapshots and gdb use the same list.
 """
@@ -52,7 +54,7 @@ for _i in range(16):
 
 def generate() -> str:
     """Cython for state_regs.pyx: NAMES, reset, get and set by index."""
-    out = ["NAMES = {" + ", ".join(f'"{n}": {i}' for i, (n, *_r) in enumerate(STATE)) + "}", ""]
+    out = ["NAMES = {", *(f'    "{n}": {i},' for i, (n, *_r) in enumerate(STATE)), "}", ""]
     out += ["cdef void table_reset(Cpu* c) noexcept nogil:"]
     out += [f"    c.{f} = <u{max(8, b)}>{v:#x}" for _n, f, b, v in STATE]
     out += ["", "", "cdef u64 table_get(Cpu* c, int i) noexcept nogil:"]
