@@ -51,10 +51,10 @@ cdef object get_reg(Cpu* c, str name):
         return int.from_bytes((<const unsigned char*>c.vec[i])[:32], "little")
     if name.startswith("fpr"):          # physical register: 80 bits
         i = int(name[3:])
-        return (c.fpr[2 * i + 1] & 0xffff) << 64 | c.fpr[2 * i]
+        return <object>(c.fpr[2 * i + 1] & 0xffff) << 64 | c.fpr[2 * i]
     if name.startswith("st"):
         i = (c.ftop + int(name[2:])) & 7
-        return (c.fpr[2 * i + 1] & 0xffff) << 64 | c.fpr[2 * i]
+        return <object>(c.fpr[2 * i + 1] & 0xffff) << 64 | c.fpr[2 * i]
     if name == "fsw":
         return (c.fsw & 0xc7ff) | (c.ftop & 7) << 11
     if name == "ftw":
