@@ -1,0 +1,1 @@
+"""The assembly ring: snippets, and the state of the processor expected after them."""

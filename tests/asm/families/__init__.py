@@ -1,0 +1,1 @@
+"""Table-driven cases, one module a family of instructions."""
