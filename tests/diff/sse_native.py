@@ -1,12 +1,11 @@
 """The same machine code on the host and in the emulated CPU: one instruction between FXRSTOR and FXSAVE, over many states.
 
-A snippet becomes a loop over an array of states. The very same bytes run natively through ctypes and as 64-bit ring 0 code in
-a machine of RAM and CPU only. Exceptions are caught in both: the vector goes into the state.
+A snippet becomes a loop over an array of states, in 64-bit or in compatibility mode. The very same bytes run natively through
+ctypes and as ring 0 code in a machine of RAM and CPU only. Exceptions are caught in both: the vector goes into the state.
 """
 from __future__ import annotations
 
 import ctypes
-import mmap
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pcemu._core.engine import Clock, CpuCore, IoSpace, Memory
 
 from pcemu._core.cpumodel import parse_cpu
+from pcemu._core.engine import Clock, CpuCore, IoSpace, Memory
 
 STATE = np.dtype({
     "names": ["fcw", "fsw", "ftw", "mxcsr", "st", "xmm", "out_fcw", "out_fsw", "out_ftw", "out_mxcsr", "out_st", "out_xmm",
@@ -32,7 +31,10 @@ OUTPUTS = ("out_fcw", "out_fsw", "out_ftw", "out_mxcsr", "out_xmm", "out_gpr", "
 ARITH = 0x8D5
 CODE, STATES, STACK = 0x100000, 0x200000, 0x90000
 RAM = 0x2000000
+HOST_STATES = 0x1000000
 
+# rdi: states, rsi: their number, rdx: top of a stack below 4 GiB, rcx and r8: selectors of 32-bit and 64-bit code.
+# The state in work is at r15 (64-bit) or rbp (compatibility mode), where to go on after a fault in r13.
 PROLOGUE = """
     push rbx; push rbp; push r12; push r13; push r14; push r15
     mov r15, rdi
@@ -56,6 +58,42 @@ EPILOGUE = """
     pop r15; pop r14; pop r13; pop r12; pop rbp; pop rbx
     ret
 """
+PROLOGUE32 = """
+    push rbx; push rbp; push r12; push r13; push r14; push r15
+    lea r13, [rip + 2f]
+    mov r12, rsp
+    mov eax, ss; mov ds, eax; mov es, eax
+    mov ebp, edi
+    mov rsp, rdx
+    push r8; push rsi; push rcx
+    lea rax, [rip + 1f]
+    push rax
+    retfq
+.code32
+1:  fxrstor [ebp]
+    mov eax, [ebp + 1024]; mov ecx, [ebp + 1032]; mov edx, [ebp + 1040]; mov ebx, [ebp + 1048]
+    lea esi, [ebp + 1152]; lea edi, [ebp + 1152]
+    push dword ptr [ebp + 1056]
+    popfd
+"""
+EPILOGUE32 = """
+2:  pushfd
+    pop dword ptr [ebp + 1120]
+    mov [ebp + 1088], eax; mov [ebp + 1096], ecx; mov [ebp + 1104], edx; mov [ebp + 1112], ebx
+    cld
+    fxsave [ebp + 512]
+    add ebp, 2304
+    dec dword ptr [esp]
+    jnz 1b
+    push dword ptr [esp + 8]
+    call 3f
+3:  add dword ptr [esp], offset 4f - 3b
+    retf
+.code64
+4:  mov rsp, r12
+    pop r15; pop r14; pop r13; pop r12; pop rbp; pop rbx
+    ret
+"""
 
 
 @dataclass
@@ -68,15 +106,17 @@ class Snippet:
 class Batch:
     """Snippets assembled together, ready to run on both sides."""
 
-    def __init__(self, texts: list[str], tmp: Path, cpu: str = "max") -> None:
+    def __init__(self, texts: list[str], tmp: Path, cpu: str = "max", bits: int = 64) -> None:
+        self.bits = bits
+        before, after = (PROLOGUE, EPILOGUE) if bits == 64 else (PROLOGUE32, EPILOGUE32)
         source = [".intel_syntax noprefix", ".text"]
         for i, text in enumerate(texts):
-            source += [f".balign 16\nsnippet_{i}:", PROLOGUE, text, EPILOGUE]
+            source += [f".balign 16\nsnippet_{i}:", before, text, after]
         vectors = []
         for v in range(32):
             has_err = v in (8, 10, 11, 12, 13, 14, 17)
-            vectors.append(f".balign 32\nvector_{v}: mov qword ptr [r15 + 1128], {v}\n"
-                           f"mov rsp, [rsp + {32 if has_err else 24}]\njmp r13")
+            vectors.append(f".balign 32\nvector_{v}: mov qword ptr [{'r15' if bits == 64 else 'rbp'} + 1128], {v}\n"
+                           f"lea rsp, [rsp + {8 if has_err else 0}]\nmov [rsp], r13\niretq")
         source += vectors
         path = tmp / "batch.s"
         path.write_text("\n".join(source) + "\n")
@@ -88,13 +128,16 @@ class Batch:
         symbols = {line.split()[2]: int(line.split()[0], 16) for line in names.splitlines()}
         self.snippets = [Snippet(t, symbols[f"snippet_{i}"]) for i, t in enumerate(texts)]
         self.vectors = [symbols[f"vector_{v}"] for v in range(32)]
-        lib = tmp / "native.so"
-        subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", lib, Path(__file__).with_name("native.c")], check=True)
-        self.run_native = ctypes.CDLL(str(lib)).run_native
-        self.run_native.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64]
-        self.map = mmap.mmap(-1, len(self.code) + 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-        self.map.write(self.code)
-        self.base = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
+        path = tmp / "native.so"
+        subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", path, Path(__file__).with_name("native.c")], check=True)
+        lib = ctypes.CDLL(str(path))
+        self.run_native = lib.run_native
+        self.run_native.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_uint64] * 2
+        lib.low_memory.restype = ctypes.c_void_p
+        lib.low_memory.argtypes = [ctypes.c_size_t]
+        self.base = lib.low_memory(len(self.code))
+        ctypes.memmove(self.base, self.code, len(self.code))
+        self.host_states = lib.low_memory(HOST_STATES)
         self.boot(cpu)
 
     def boot(self, cpu: str) -> None:
@@ -108,14 +151,15 @@ class Batch:
         write(0x4000, (0x5003).to_bytes(8, "little"))
         for i in range(RAM >> 21):
             write(0x5000 + 8 * i, ((i << 21) | 0x83).to_bytes(8, "little"))
-        write(0x1000, bytes(8) + (0x00209B0000000000).to_bytes(8, "little") + (0x0000930000000000).to_bytes(8, "little"))
+        for i, d in enumerate((0, 0x00209B0000000000, 0x00CF93000000FFFF, 0x00CF9B000000FFFF)):
+            write(0x1000 + 8 * i, d.to_bytes(8, "little"))
         for v, at in enumerate(self.vectors):
             addr = CODE + at
             gate = (addr & 0xFFFF) | 8 << 16 | 0x8F00 << 32 | (addr >> 16 & 0xFFFF) << 48 | (addr >> 32) << 64
             write(0x2000 + 16 * v, gate.to_bytes(16, "little"))
         write(CODE, self.code)
         write(0x8000, b"\xf4")
-        for name, value in (("gdt_base", 0x1000), ("gdt_limit", 23), ("idt_base", 0x2000), ("idt_limit", 511), ("cr3", 0x3000),
+        for name, value in (("gdt_base", 0x1000), ("gdt_limit", 31), ("idt_base", 0x2000), ("idt_limit", 511), ("cr3", 0x3000),
                             ("cr4", 0x40620), ("efer", 0x500), ("cr0", 0x80000033)):
             c.set(name, value)
         for seg in ("cs", "ss", "ds", "es"):
@@ -125,21 +169,18 @@ class Batch:
             c.set(f"{seg}_attr", 0xA09B00 if seg == "cs" else 0xC09300)
 
     def host(self, snippet: Snippet, states: NDArray[Any]) -> NDArray[Any]:
-        raw = np.zeros(len(states) + 1, STATE)
-        shift = -raw.ctypes.data % 64 // 16 * 16
-        buf = raw.view("u1")[shift:shift + states.nbytes]
-        assert buf.ctypes.data % 64 == 0
-        buf[:] = states.view("u1")
-        self.run_native(self.base + snippet.offset, buf.ctypes.data, len(states))
-        return buf.view(STATE).copy()
+        assert states.nbytes <= HOST_STATES
+        ctypes.memmove(self.host_states, states.tobytes(), states.nbytes)
+        self.run_native(self.base + snippet.offset, self.host_states, len(states), self.bits)
+        return np.frombuffer(ctypes.string_at(self.host_states, states.nbytes), STATE).copy()
 
     def guest(self, snippet: Snippet, states: NDArray[Any]) -> NDArray[Any]:
         c = self.cpu
         assert STATES + states.nbytes <= RAM
         self.memory.write(STATES, states.tobytes())
         self.memory.write(STACK - 8, (0x8000).to_bytes(8, "little"))
-        for name, value in (("rsp", STACK - 8), ("rdi", STATES), ("rsi", len(states)), ("rip", CODE + snippet.offset),
-                            ("eflags", 2)):
+        for name, value in (("rsp", STACK - 8), ("rdi", STATES), ("rsi", len(states)), ("rdx", STACK - 4096), ("rcx", 0x18),
+                            ("r8", 8), ("rip", CODE + snippet.offset), ("eflags", 2)):
             c.set(name, value)
         c.halted = False
         why = c.run(200 * len(states) + 1000)
