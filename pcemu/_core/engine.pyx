@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 from pcemu._core.access cimport *
 from pcemu._core cimport blocks
 from pcemu._core.decode cimport DEC_MORE, add_handler, decode, set_exit_op
-from pcemu._core.interrupts cimport deliver_debug, deliver_exception, deliver_irq, rf_set
+from pcemu._core.interrupts cimport deliver_debug, deliver_exception, deliver_irq, deliver_nmi, rf_set
 from pcemu._core.mmu cimport IoSpace, Memory
 from pcemu._core.simd cimport fp_enter, fp_leave
 from pcemu._core.state_regs cimport get_reg, reset_cpu, set_reg
@@ -292,20 +292,18 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
             c.budget = <s64>left
             c.icount_end = now + left
         # ---- what is pending
-        shadow = c.shadow
-        c.shadow = 0
+        shadow = c.shadow if c.shadow_at == c.icount_end - <u64>c.budget else SHADOW_NONE
         if c.pending:
             if c.pending & PEND_INIT:
                 return RUN_INIT
-            if c.pending & PEND_DEBUG and not shadow:
+            if c.pending & PEND_DEBUG and not shadow & SHADOW_SS:
                 if not deliver_debug(c, c.pc):
                     return RUN_SHUTDOWN
                 continue
-            if c.pending & PEND_NMI and not c.nmi_blocked and not shadow:
+            if c.pending & PEND_NMI and not c.nmi_blocked and not shadow & SHADOW_SS:
                 c.pending &= ~<u32>PEND_NMI
                 c.halted = 0
-                c.n_irq += 1
-                if not deliver_irq(c, EXC_NMI, c.pc):
+                if not deliver_nmi(c, c.pc):
                     return RUN_SHUTDOWN
                 continue
             if c.pending & PEND_INTR and c.eflags & F_IF and not shadow:
@@ -314,9 +312,9 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
             return RUN_HALTED
         # ---- run
         stepping = (c.eflags & F_TF) != 0
-        alone = stepping or c.single or shadow or (c.dr[7] & 0xff and code_bp(c)) or c.n_stops
+        alone = stepping or c.single or (shadow and c.pending) or (c.dr[7] & 0xff and code_bp(c)) or c.n_stops
         if alone:
-            if c.dr[7] & 0xff and exec_breakpoint(c, c.pc):
+            if c.dr[7] & 0xff and not shadow & SHADOW_CODE and exec_breakpoint(c, c.pc):
                 if not deliver_debug(c, c.pc):
                     return RUN_SHUTDOWN
                 continue
@@ -352,7 +350,7 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
         c.single = 0
         # ---- why
         if c.exit == EXIT_PC:
-            if (c.eflags & F_TF) != 0 if c.step_after else stepping:
+            if ((c.eflags & F_TF) != 0 if c.step_after else stepping) and not ss_shadow(c):
                 c.dr6_pending |= 1 << 14
                 c.pending |= PEND_DEBUG
         elif c.exit == EXIT_SINGLE:
@@ -380,6 +378,11 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
             return RUN_SHUTDOWN
         elif c.exit == EXIT_CALLBACK:
             return RUN_ERROR
+
+
+cdef inline bint ss_shadow(Cpu* c) noexcept nogil:
+    """After MOV SS and POP SS the single-step trap is left out."""
+    return c.shadow & SHADOW_SS and c.shadow_at == c.icount_end - <u64>c.budget
 
 
 cdef inline bint code_bp(Cpu* c) noexcept nogil:
@@ -652,6 +655,7 @@ cdef class CpuCore:
         for i, a in enumerate(addrs):
             self.c.stops[i] = a
         self.c.n_stops = len(addrs)
+        mmu.update_mode(self.c)
 
     def skip_stop(self):
         """Step over a breakpoint at the present pc once."""

@@ -15,6 +15,7 @@ cdef bint deliver(Cpu* c, u32 vector, u32 has_err, u32 err, u32 kind, u64 pc) no
 # False: shutdown (Cpu.exit is EXIT_SHUTDOWN).
 cdef bint deliver_exception(Cpu* c, u64 pc) noexcept nogil
 cdef bint deliver_irq(Cpu* c, u32 vector, u64 pc) noexcept nogil
+cdef bint deliver_nmi(Cpu* c, u64 pc) noexcept nogil
 # #DB as a trap: DR6 takes the causes in Cpu.dr6_pending, PEND_DEBUG is cleared.
 cdef bint deliver_debug(Cpu* c, u64 pc) noexcept nogil
 

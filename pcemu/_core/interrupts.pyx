@@ -292,6 +292,7 @@ cdef bint deliver(Cpu* c, u32 vector, u32 has_err, u32 err, u32 kind, u64 pc) no
         ok = deliver_protected(c, vector, has_err, err, kind, pc, flags)
     if ok:
         c.rf_icount = <u64>-1
+        c.shadow = SHADOW_NONE
         c.monitor_armed = 0
         mmu.update_mode(c)
     return ok
@@ -305,7 +306,6 @@ cdef bint deliver_nested(Cpu* c, u32 vector, u32 has_err, u32 err, u32 kind, u64
             c.cr2 = c.cr2_next
         if deliver(c, vector, has_err, err, kind, pc):
             c.halted = 0
-            c.shadow = 0
             c.link = NULL
             c.exit = EXIT_PC
             return 1
@@ -339,6 +339,20 @@ cdef bint deliver_exception(Cpu* c, u64 pc) noexcept nogil:
 cdef bint deliver_irq(Cpu* c, u32 vector, u64 pc) noexcept nogil:
     c.n_irq += 1
     return deliver_nested(c, vector, 0, 0, INT_EXT, pc)
+
+
+cdef bint deliver_nmi(Cpu* c, u64 pc) noexcept nogil:
+    """NMI is blocked until IRET; when its delivery faults it comes again after the fault's handler (SDM vol. 3, 6.7.1)."""
+    c.n_irq += 1
+    c.nmi_blocked = 1
+    if deliver(c, EXC_NMI, 0, 0, INT_EXT, pc):
+        c.halted = 0
+        c.link = NULL
+        c.exit = EXIT_PC
+        return 1
+    if not c.switched:
+        c.pending |= PEND_NMI
+    return deliver_nested(c, c.exc_vector, c.exc_has_err, c.exc_err, INT_FAULT, c.pc if c.switched else pc)
 
 
 cdef bint deliver_debug(Cpu* c, u64 pc) noexcept nogil:

@@ -211,7 +211,8 @@ cdef void drop_inaccessible(Cpu* c) noexcept nogil:
         if i == CS or i == SS or (s.flags & (DESC_S | DESC_CODE | DESC_CE)) == (DESC_S | DESC_CODE | DESC_CE):
             continue
         if ((s.flags >> DESC_DPL_SHIFT) & 3) < c.cpl and s.flags & DESC_P:
-            put_null(c, i, 0)
+            s.sel = 0
+            s.flags = 0                 # the base stays, and 64-bit code goes on using it
 
 # ------------------------------------------------------------------------------------------------------ stacks
 

@@ -283,6 +283,12 @@ cdef enum:              # Cpu.pending: what the engine looks at between blocks
     PEND_DEBUG = 16     # pending debug exception in Cpu.dr6_pending
     PEND_EXIT = 32      # leave run()
 
+cdef enum:              # Cpu.shadow: for the one instruction after STI, MOV SS, POP SS
+    SHADOW_NONE = 0
+    SHADOW_STI = 1      # interrupts are held
+    SHADOW_SS = 2       # ... and NMI and debug traps (SDM vol. 3, 6.8.3)
+    SHADOW_CODE = 4     # ... and, by Intel's, instruction breakpoints
+
 cdef enum:              # Cpu.mode bits, the second half of a block's key
     M_CODE16 = 0
     M_CODE32 = 1
@@ -298,7 +304,7 @@ cdef enum:              # Cpu.mode bits, the second half of a block's key
     M_MP = 1 << 10
     M_OSFXSR = 1 << 11
     M_OSXSAVE = 1 << 12
-    M_TF = 1 << 13
+    M_TF = 1 << 13      # one instruction at a time: EFLAGS.TF, execution breakpoints of DR7 or of a debugger
     M_AC = 1 << 14      # alignment checks in force: every operand takes AM_GENERAL
     M_NE = 1 << 15
     M_LMA = 1 << 16
@@ -334,7 +340,7 @@ cdef struct Cpu:
     u32 mode
     u32 cpl
     u32 mmu
-    u32 shadow          # interrupts held for one instruction (STI, MOV SS, POP SS)
+    u32 shadow          # SHADOW_*: what is held while exactly shadow_at instructions have retired
     u32 nmi_blocked
     u32 single          # a block of one is running: device accesses are allowed
     u32 leave_req       # a device callback changed something the engine must look at: leave after this instruction
@@ -446,6 +452,7 @@ cdef struct Cpu:
     u32 exit_request    # set from other threads; alone on its cache line
     u32 pad2[15]
     # system instructions (segments, task, interrupts, x_sys, x_msr)
+    u64 shadow_at
     u64 rf_icount       # RF is set while exactly this many instructions have retired; it is never in eflags
     u32 step_after      # INT n, SYSCALL, SYSRET: whether this instruction single-steps goes by TF after it, not before
     u32 switched        # a task switch passed the point of no return: its faults belong to the new task, at Cpu.pc

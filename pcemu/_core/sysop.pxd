@@ -16,6 +16,12 @@ cdef inline Op* done(Cpu* c, Op* op, u32 mode) noexcept nogil:
     return goto_pc(c, next_pc(c, op))
 
 
+cdef inline void hold(Cpu* c, u32 kind) noexcept nogil:
+    """Hold interrupts while the next instruction runs. For instructions that end their block: the count is theirs."""
+    c.shadow = kind
+    c.shadow_at = c.icount_end - <u64>c.budget
+
+
 cdef inline u64 load_le(const u8* p, u32 size) noexcept nogil:
     if size == 2:
         return (<u16*>p)[0]

@@ -44,7 +44,7 @@ cdef bint wait_slow(Cpu* c) noexcept nogil:
     ferr(c, 1)
     if c.exit == EXIT_CALLBACK:
         return 0
-    if c.pending & PEND_INTR and c.eflags & F_IF and not c.shadow:
+    if c.pending & PEND_INTR and c.eflags & F_IF and not (c.shadow and c.single and c.shadow_at == c.icount_end - <u64>c.budget - 1):
         c.exit = EXIT_SINGLE
         return 0
     return 1

@@ -22,7 +22,7 @@ cdef Op* far_fault(Cpu* c, Op* op) noexcept nogil:
 
 cdef inline Op* far_done(Cpu* c, Op* op, u32 mode) noexcept nogil:
     """A far transfer succeeded, from a block of `mode`, to Cpu.pc."""
-    if UNLIKELY((mode | c.mode) & M_TF or c.leave_req or c.shadow):
+    if UNLIKELY((mode | c.mode) & M_TF or c.leave_req):
         return leave(c, c.pc)
     return resume(c, c.pc)
 
@@ -35,8 +35,7 @@ cdef inline Op* seg_loaded(Cpu* c, Op* op, u32 seg) noexcept nogil:
     if not (mode & M_CODE64) or seg == SS:
         mmu.update_mode(c)
     if seg == SS:
-        c.shadow = 1
-        return leave(c, next_pc(c, op))
+        hold(c, SHADOW_SS if has_feat(c, FEAT_AMD) else SHADOW_SS | SHADOW_CODE)
     return done(c, op, mode)
 
 
@@ -308,6 +307,11 @@ cdef Op* op_int3(Cpu* c, Op* op) noexcept nogil:
 
 
 cdef Op* op_int1(Cpu* c, Op* op) noexcept nogil:
+    """A #DB of its own; what a held data breakpoint has to report goes along."""
+    if c.pending & PEND_DEBUG:
+        c.dr[6] |= c.dr6_pending & 0xE00F
+        c.dr6_pending = 0
+        c.pending &= ~<u32>PEND_DEBUG
     return soft_int(c, op, EXC_DB, INT_ICEBP)
 
 
@@ -432,8 +436,7 @@ cdef Op* op_sti(Cpu* c, Op* op) noexcept nogil:
     if LIKELY(c.cpl <= ((c.eflags >> 12) & 3)):
         if not (c.eflags & F_IF):
             c.eflags |= F_IF
-            c.shadow = 1
-            return leave(c, next_pc(c, op))
+            hold(c, SHADOW_STI)
     elif (mode & M_VM and c.cr4 & CR4_VME) or (not (mode & M_VM) and c.cpl == 3 and c.cr4 & CR4_PVI):
         if c.eflags & F_VIP:
             return raise_err(c, op, EXC_GP, 0)

@@ -93,7 +93,7 @@ def _fill():
         (0x179, B_CONST, 0, 0x100 | MC_BANKS, FEAT_MCA),                    # MCG_CAP: MCG_CTL is there
         (0x17A, B_FIELD, <size_t>&z.mcg_status, 7, FEAT_MCA),
         (0x17B, B_MCG_CTL, <size_t>&z.msr_scratch[0], 0, FEAT_MCA),
-        (0x1A0, B_FIELD, <size_t>&z.misc_enable, every, FEAT_INTEL),
+        (0x1A0, B_FIELD, <size_t>&z.misc_enable, every, B_NONE),
         (0x1D9, B_FIELD, <size_t>&z.debugctl, 0xDFC3, FEAT_I686),
         (0x1DB, B_CONST, 0, 0, FEAT_I686),                                  # last branch and exception records: none taken
         (0x1DC, B_CONST, 0, 0, FEAT_I686),
@@ -128,6 +128,8 @@ def _fill():
         (0xC001102AU, B_FIELD, <size_t>&z.msr_scratch[2], every, FEAT_AMD),  # BU_CFG2
     ):
         _add(*row)
+    for i in range(8):                      # performance counters that read 0, by which a guest knows they do not count
+        _add(0xC0010000U + i, B_IGNORE, 0, 0, FEAT_AMD)
     for i in range(8):
         _add(0x200 + 2 * i, B_MTRR_VAR, <size_t>&z.mtrr_var[2 * i], 0xFF, FEAT_MTRR)
         _add(0x201 + 2 * i, B_MTRR_VAR, <size_t>&z.mtrr_var[2 * i + 1], 0x800, FEAT_MTRR)
@@ -273,8 +275,8 @@ cdef bint write_msr(Cpu* c, u32 number, u64 v) noexcept nogil:
             return gp(c)
         p[0] = v
     elif m.kind == B_MC:
-        # a status can only be cleared; CTL keeps any bits, as AMD's does (Linux clears one on a K8)
-        if m.mask == 1 and v != 0:
+        # a status can only be cleared; CTL takes all ones or zeros, but for bits 0 and 10 (Linux clears one on a K8)
+        if (m.mask == 0 and v and (v | 0x401) != ~<u64>0) or (m.mask == 1 and v):
             return gp(c)
         p[0] = v
     else:

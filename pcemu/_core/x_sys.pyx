@@ -288,6 +288,7 @@ cdef Op* op_mov_dr(Cpu* c, Op* op) noexcept nogil:
         c.dr[n & 7] = v
         if n != 6:
             mmu.flush_tlb(c, 1)         # watched pages leave the TLB, others may come back
+            mmu.update_mode(c)
     return leave(c, next_pc(c, op))
 
 # ------------------------------------------------------------------------------------------- descriptor tables
