@@ -65,6 +65,15 @@ def make_environment() -> None:
     run(PYTHON, wheel / "pip", "install", "-q", "--no-index", wheel)
 
 
+def usable() -> bool:
+    """Is there an environment of this interpreter's version, with a pip that runs?"""
+    probe = "import sys, pip; print(sys.version)"
+    if not PYTHON.exists():
+        return False
+    result = subprocess.run([PYTHON, "-c", probe], capture_output=True, text=True, check=False)
+    return result.returncode == 0 and result.stdout.strip() == sys.version.strip()
+
+
 def have_headers() -> bool:
     return any((Path(sysconfig.get_path(name)) / "Python.h").exists() for name in ("include", "platinclude"))
 
@@ -80,8 +89,7 @@ def main() -> int:
     wanted = fingerprint()
     if STAMP.exists() and STAMP.read_text() == wanted and PYTHON.exists():
         return 0
-    works = PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "-V"], capture_output=True, check=False).returncode == 0
-    if not works:
+    if not usable():
         print(f"making {VENV.name} with Python {sys.version.split()[0]}", file=sys.stderr)
         make_environment()
     run(PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", REQUIREMENTS)
