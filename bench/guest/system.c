@@ -129,7 +129,7 @@ static u64 read_tsc(void)
 u64 run_clock(u32 rounds)
 {
     clock_function *now = find_clock();
-    u64 backwards = 0, last = 0, last_tsc = 0, readings = 0;
+    u64 backwards = 0, tsc_backwards = 0, last = 0, last_tsc = 0, readings = 0;
     while (rounds--) {
         for (u32 i = 0; i < 500; i++) {
             struct timespec time;
@@ -140,10 +140,10 @@ u64 run_clock(u32 rounds)
         }
         for (u32 i = 0; i < 500; i++) {
             u64 value = read_tsc();
-            backwards += value < last_tsc;
+            tsc_backwards += value < last_tsc;
             last_tsc = value;
         }
         readings += 1000;
     }
-    return backwards << 32 | readings;
+    return tsc_backwards << 48 | backwards << 32 | readings;
 }
