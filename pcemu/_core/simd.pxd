@@ -19,7 +19,7 @@ cdef enum:
     MXCSR_DAZ = 1 << 6
     MXCSR_MASKS = 0x1F80
     MXCSR_CONTROL = 0xE040      # rounding, FTZ, DAZ
-    MXCSR_MM = 1 << 17          # AMD: misaligned operands allowed
+    MXCSR_MM = 1 << 17          # AMD: misaligned operands of other instructions than moves are allowed
     HOST_FP_ON = 1 << 31        # in Cpu.host_fp, with the host's own MXCSR below it
 
 
@@ -66,33 +66,21 @@ cdef inline bint fp_quiet(Cpu* c) noexcept nogil:
 
 # -------------------------------------------------------------------------------------------- 16-byte operands
 
-cdef inline bint misaligned(Cpu* c) noexcept nogil:
-    """An operand is not on its 16-byte boundary: #GP(0), unless MXCSR.MM allows it."""
-    if c.mxcsr & MXCSR_MM:
-        return 0
-    set_exc_err(c, EXC_GP, 0)
-    return 1
-
-
-cdef inline bint ea16(Cpu* c, Op* op, int access) noexcept nogil:
-    """Address of an aligned 16-byte operand into c.ea. The alignment check of legacy SSE is #GP(0), never #AC."""
+cdef inline bint ea16(Cpu* c, Op* op, int access, bint move) noexcept nogil:
+    """Address of an aligned 16-byte operand into c.ea. Misaligned: #GP(0), never #AC; MXCSR.MM lets all but moves do it."""
     if UNLIKELY(not ea(c, op, 16, access)):
         return 0
-    return LIKELY(not c.ea & 15) or not misaligned(c)
+    if UNLIKELY(c.ea & 15) and (move or not c.mxcsr & MXCSR_MM):
+        set_exc_err(c, EXC_GP, 0)
+        return 0
+    return 1
 
 
 cdef inline u8* ld16a(Cpu* c, Op* op) noexcept nogil:
     """The op's aligned 16-byte operand, for reading. NULL: return fault(c, op)."""
-    if not ea16(c, op, ACC_READ):
+    if not ea16(c, op, ACC_READ, 0):
         return NULL
     return ldv(c, op, c.ea, 16)
-
-
-cdef inline bint st16a(Cpu* c, Op* op, const u8* src) noexcept nogil:
-    """Store 16 bytes to the op's aligned operand. False: return fault(c, op)."""
-    if not ea16(c, op, ACC_WRITE):
-        return 0
-    return mmu.st_slow_bytes(c, op, c.ea, src, 16)
 
 
 cdef inline u8* quick(Cpu* c, Op* op, TlbEntry* tlb, int size, u64 align) noexcept nogil:

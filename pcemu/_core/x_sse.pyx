@@ -26,7 +26,11 @@ cdef inline u64 hi(const u8* v) noexcept nogil:
 
 cdef Op* slow_load_twin(Cpu* c, Op* op, u64 align) noexcept nogil:
     """What quick_r() does not do for a 16-byte load."""
-    cdef u8* p = ld16a(c, op) if align else ld(c, op, 16)
+    cdef u8* p = NULL
+    if not align:
+        p = ld(c, op, 16)
+    elif ea16(c, op, ACC_READ, 1):
+        p = ldv(c, op, c.ea, 16)
     if UNLIKELY(p is NULL):
         return fault(c, op)
     copy16(c.vec[op.reg], p)
@@ -34,7 +38,10 @@ cdef Op* slow_load_twin(Cpu* c, Op* op, u64 align) noexcept nogil:
 
 
 cdef Op* slow_store_twin(Cpu* c, Op* op, u64 align) noexcept nogil:
-    if UNLIKELY(not (st16a(c, op, c.vec[op.reg]) if align else st_bytes(c, op, c.vec[op.reg], 16))):
+    if align:
+        if UNLIKELY(not ea16(c, op, ACC_WRITE, 1) or not mmu.st_slow_bytes(c, op, c.ea, c.vec[op.reg], 16)):
+            return fault(c, op)
+    elif UNLIKELY(not st_bytes(c, op, c.vec[op.reg], 16)):
         return fault(c, op)
     return nxt(c, op)
 

@@ -96,6 +96,13 @@ EPILOGUE32 = """
 """
 
 
+def host_flags() -> set[str]:
+    """What Linux says the host's processor has."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((set(line.split()[2:]) for line in lines if line.startswith("flags")), set())
+
+
 @dataclass
 class Snippet:
     """One assembled loop: its source line and where it lies in the batch's code."""
