@@ -1003,6 +1003,8 @@ cdef inline void before_callback(Cpu* c) noexcept nogil:
 
 cdef inline void after_callback(Cpu* c) noexcept nogil:
     c.in_callback = 0
+    if not c.clk.icount:
+        c.leave_req = 1             # the call took host time, which is the guest's: look at the deadline
     if c.fp_left:
         c.fp_left = 0
         fp_enter(c)

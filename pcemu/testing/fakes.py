@@ -155,6 +155,10 @@ class FakeCpu:
         self.io: Any = None
         self.memory: Any = None
 
+    @property
+    def runnable(self) -> bool:
+        return bool(self.script) and not self.halted
+
     def reset(self) -> None:
         self.resets += 1
         self.halted = False
