@@ -23,7 +23,7 @@ cdef extern from "gen/tables.h" nogil:
     const u16 isa_rm[1][8]
     enum:
         A_MODRM, A_END, A_LOCK, A_PRIV, A_TIME, A_D64, A_F64, A_PE, A_FPU, A_MMX, A_SSE, A_WAIT, A_AVX
-        A_VEX_L0, A_VEX_L1, A_VEX_W0, A_VEX_W1, A_FORCE_REG
+        A_VEX_L0, A_VEX_L1, A_VEX_W0, A_VEX_W1, A_FORCE_REG, A_NP
         IMM_NONE, IMM_IB, IMM_IBS, IMM_IW, IMM_IZ, IMM_IV, IMM_JB, IMM_JZ, IMM_O, IMM_A, IMM_IWIB, IMM_ONE, IMM_L, IMM_IBL
         N_ROWS, N_HANDLERS
 
@@ -283,6 +283,8 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
             rid = isa_sub[b][n]
             if rid & 0x8000:
                 rid = isa_rm[rid & 0x7FFF][modrm & 7]
+            if isa_rows[rid].attr & A_NP:
+                rid = 0
     if rid == 0:
         return stub(op, h_ud, i)
     row = &isa_rows[rid]

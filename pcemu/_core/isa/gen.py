@@ -22,7 +22,7 @@ PREFIX = {"NP": 0, "66": 1, "F3": 2, "F2": 3}
 
 # attribute bits, mirrored as A_* in decode.pyx through tables.h
 ATTRS = ["modrm", "end", "lock", "priv", "time", "d64", "f64", "pe", "fpu", "mmx", "sse", "wait", "avx", "force_reg",
-         "vex_l0", "vex_l1", "vex_w0", "vex_w1"]
+         "vex_l0", "vex_l1", "vex_w0", "vex_w1", "np"]
 IMM = ["none", "Ib", "Ibs", "Iw", "Iz", "Iv", "Jb", "Jz", "O", "A", "IwIb", "one", "L", "IbL"]
 SIZES = {"b": 0, "w": 1, "d": 2, "q": 3, "v": 4, "z": 4, "y": 5}
 FLAG_BITS = {"c": 1, "p": 2, "a": 4, "z": 8, "s": 16, "o": 32, "d": 64}
@@ -401,6 +401,8 @@ def generate() -> list[str]:
         attr = sum(1 << ATTRS.index(a) for a in r.attrs if a in ATTRS)
         if has_modrm(r):
             attr |= 1
+        if r.prefix == 0:
+            attr |= 1 << ATTRS.index("np")
         unknown = {a for a in r.attrs if a not in ATTRS and a not in ("i64", "o64")}
         if unknown:
             raise SystemExit(f"isa: unknown attribute {sorted(unknown)} in {r.text!r}")
