@@ -51,13 +51,9 @@ def unpack_apt_package(package: str, into: Path) -> None:
 
 
 def make_environment() -> None:
-    try:
-        import ensurepip  # noqa: F401  (Debian leaves it out of python3-minimal)
-
-        run(sys.executable, "-m", "venv", "--clear", VENV)
+    # Fails where Debian's python3-venv is not installed: ensurepip is part of that package.
+    if subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], capture_output=True, check=False).returncode == 0:
         return
-    except ImportError:
-        pass
     run(sys.executable, "-m", "venv", "--clear", "--without-pip", VENV)
     wheels = ROOT / ".cache" / "pip-whl"
     unpack_apt_package("python3-pip-whl", wheels)
