@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 from pcemu._core.access cimport *
 from pcemu._core cimport blocks
 from pcemu._core.decode cimport DEC_MORE, add_handler, decode, set_exit_op
-from pcemu._core.interrupts cimport deliver_debug, deliver_exception, deliver_irq, deliver_nmi, rf_set
+from pcemu._core.interrupts cimport breakpoint_hits, deliver_debug, deliver_exception, deliver_irq, deliver_nmi, rf_set
 from pcemu._core.mmu cimport IoSpace, Memory
 from pcemu._core.simd cimport fp_enter, fp_leave
 from pcemu._core.state_regs cimport get_reg, reset_cpu, set_reg
@@ -38,7 +38,8 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
     cdef Op* op
     cdef u8 buf[32]
     cdef u8* host2
-    cdef bint first = m.pages[addr >> 12].bitmap == 0
+    cdef PageInfo* pg = &m.pages[addr >> 12]
+    cdef bint first = pg.bitmap == 0 and pg.smc == 0
     if b is NULL:
         c.exit = EXIT_NONE
         return NULL
@@ -83,6 +84,7 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
     b.nbytes = pos
     c.n_trans += 1
     c.n_trans_insn += n
+    pg.smc = SMC_PATIENCE
     if first:
         mmu.protect_code(c, addr & ~<u64>4095)
     return b
@@ -240,14 +242,12 @@ cdef void take_back(Cpu* c) noexcept nogil:
 
 cdef bint exec_breakpoint(Cpu* c, u64 pc) noexcept nogil:
     """An instruction breakpoint of DR0-3 at pc, RF clear: a fault before the instruction (SDM vol. 3, 17.3.1.1)."""
-    cdef u64 lin = lin_of(c, pc)
-    cdef int i
+    cdef u32 hits
     if rf_set(c):
         return 0
-    for i in range(4):
-        if c.dr[7] >> (2 * i) & 3 and not c.dr[7] >> (16 + 4 * i) & 3 and c.dr[i] == lin:
-            c.dr6_pending |= <u64>1 << i
-    return c.dr6_pending & 15 != 0
+    hits = breakpoint_hits(c, lin_of(c, pc), 1, 0)
+    c.dr6_pending |= hits
+    return hits != 0
 
 
 cdef enum:
