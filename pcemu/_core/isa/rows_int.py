@@ -140,8 +140,10 @@ F8        | CLC                  | f=:c
 F9        | STC                  | f=:c
 FC        | CLD                  | f=:d
 FD        | STD                  | f=:d
-9E        | SAHF                 | f=:szapc
-9F        | LAHF                 | f=szapc
+9E        | SAHF                 | i64 f=:szapc
+9E        | SAHF                 | o64 feat=sahf64 f=:szapc
+9F        | LAHF                 | i64 f=szapc
+9F        | LAHF                 | o64 feat=sahf64 f=szapc
 
 # bit manipulation (SDM vol. 2; Intel and AMD numbers agree)
 F3 0F B8  | POPCNT Gv,Ev         | feat=popcnt f=:oszapc
