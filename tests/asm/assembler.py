@@ -45,7 +45,8 @@ def assemble(snippets: Sequence[tuple[int, str]]) -> list[bytes]:
                 out.append(f"{m.group(2)} in {snippets[i][1].strip()!r} (.code{snippets[i][0]})")
             raise AsmError("\n".join(out) or r.stderr)
         sections = _sections(obj.read_bytes())
-    if sections.get(".rela.text"):
-        raise AsmError("a snippet refers to a symbol; use numeric labels and %{..}")
     at = list(struct.iter_unpack("<II", sections.get(".index", b"")))
+    for offset, _info, _addend in struct.iter_unpack("<QQq", sections.get(".rela.text", b"")):
+        i = next(i for i, (a, b) in enumerate(at) if a <= offset < b)
+        raise AsmError(f"a symbol in {snippets[i][1]!r}; use numeric labels and %{{..}}")
     return [sections[".text"][a:b] for a, b in at]
