@@ -29,7 +29,7 @@ help:
 	@echo "make soak        the tests that take hours    make clean       remove what was built"
 
 venv:
-	@python=$$(scripts/find_python.sh) && "$$python" scripts/venv.py
+	@python=$$(scripts/find_python.sh) && "$$python" -m scripts.venv
 
 # The second make reads .cache/python-dev, which the first may just have filled.
 build: venv

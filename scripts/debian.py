@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -228,11 +229,14 @@ def _data_tar(deb: bytes) -> io.BufferedIOBase:
     for name, data in ar_members(deb):
         if name == "data.tar.xz":
             return lzma.LZMAFile(io.BytesIO(data))
-        if name == "data.tar.zst":  # Ubuntu
+        if name == "data.tar.zst":  # Ubuntu's packages; its dpkg-deb knows how
             tool = shutil.which("zstd")
-            if tool is None:
-                raise FetchError("this package is packed with zstd: the zstd program is needed")
-            return io.BytesIO(subprocess.run([tool, "-dc"], input=data, capture_output=True, check=True).stdout)
+            if tool is not None:
+                return io.BytesIO(subprocess.run([tool, "-dc"], input=data, capture_output=True, check=True).stdout)
+            with tempfile.NamedTemporaryFile(suffix=".deb") as file:
+                file.write(deb)
+                file.flush()
+                return io.BytesIO(subprocess.run(["dpkg-deb", "--fsys-tarfile", file.name], capture_output=True, check=True).stdout)
         if name in ("data.tar", "data.tar.gz"):
             return io.BytesIO(data) if name == "data.tar" else io.BytesIO(gzip.decompress(data))
     raise FetchError("no data.tar in the package")

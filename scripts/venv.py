@@ -1,20 +1,23 @@
 """Make .venv, with what building, testing and linting need. Does nothing when it is there and up to date.
 
 Runs on a bare python3: where Debian's python3-venv (ensurepip) is not installed, pip comes from the python3-pip-whl
-package, and where python3-dev is not, Python.h comes from libpython3.x-dev; both are fetched with ``apt-get download``
-as an ordinary user and unpacked below .cache. The Makefile puts .cache/python-dev on the compiler's include path.
+package, and where python3-dev is not, Python.h comes from libpython3.x-dev; both are fetched as an ordinary user and
+unpacked below .cache. The Makefile puts .cache/python-dev on the compiler's include path.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+
+from scripts.debian import FetchError, Repository, unpack, write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -38,16 +41,26 @@ def fingerprint() -> str:
     return hashlib.sha256(f"{sys.version}\n{sys.base_prefix}\n".encode() + REQUIREMENTS.read_bytes()).hexdigest()
 
 
-def unpack_apt_package(package: str, into: Path) -> None:
-    """Files of a package of this machine's own release, without installing it."""
-    if shutil.which("apt-get") is None:
-        sys.exit(f"venv: {package} is needed (no apt-get here to fetch it with)")
-    print(f"venv: fetching {package}, which is not installed", file=sys.stderr)
+def unpack_package(name: str, wanted: str, into: Path) -> None:
+    """Files of a package of this machine's release, without installing it: by apt, or from Debian's mirror ourselves
+    where apt has no lists (a fresh container)."""
+    print(f"venv: fetching {name}, which is not installed", file=sys.stderr)
     with tempfile.TemporaryDirectory() as directory:
-        run("apt-get", "download", "-q", package, cwd=directory)
-        into.mkdir(parents=True, exist_ok=True)
-        for deb in Path(directory).glob("*.deb"):
-            run("dpkg-deb", "-x", deb, into)
+        command = ["apt-get", "download", "-q", name]
+        if shutil.which("apt-get") and subprocess.run(command, cwd=directory, capture_output=True, check=False).returncode == 0:
+            deb = next(Path(directory).glob("*.deb")).read_bytes()
+        else:
+            try:
+                release = platform.freedesktop_os_release()
+                if release.get("ID") != "debian":
+                    raise FetchError(f"{name} is needed: install it, or run 'apt-get update' so that it can be fetched")
+                arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+                repository = Repository(arch, release["VERSION_CODENAME"])
+                deb = repository.download(repository.find(name))
+            except (FetchError, OSError, KeyError) as error:
+                sys.exit(f"venv: {error}")
+        for path, data in unpack(deb, lambda path: path.startswith(wanted)).items():
+            write_atomically(into / path, data)
 
 
 def make_environment() -> None:
@@ -56,7 +69,7 @@ def make_environment() -> None:
         return
     run(sys.executable, "-m", "venv", "--clear", "--without-pip", VENV)
     wheels = ROOT / ".cache" / "pip-whl"
-    unpack_apt_package("python3-pip-whl", wheels)
+    unpack_package("python3-pip-whl", "usr/share/python-wheels/pip-", wheels)
     wheel = next(wheels.rglob("pip-*.whl"))
     run(PYTHON, wheel / "pip", "install", "-q", "--no-index", wheel)
 
@@ -79,9 +92,9 @@ def main() -> int:
     if sys.prefix != sys.base_prefix:
         base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
         if base.exists():
-            os.execv(base, [str(base), *sys.argv])
+            os.execv(base, [str(base), "-m", "scripts.venv"])
     if not have_headers() and not HEADERS.exists():
-        unpack_apt_package(f"libpython3.{sys.version_info[1]}-dev", HEADERS)
+        unpack_package(f"libpython3.{sys.version_info[1]}-dev", "usr/include/", HEADERS)
     wanted = fingerprint()
     if STAMP.exists() and STAMP.read_text() == wanted and PYTHON.exists():
         return 0
