@@ -236,7 +236,8 @@ def _data_tar(deb: bytes) -> io.BufferedIOBase:
             with tempfile.NamedTemporaryFile(suffix=".deb") as file:
                 file.write(deb)
                 file.flush()
-                return io.BytesIO(subprocess.run(["dpkg-deb", "--fsys-tarfile", file.name], capture_output=True, check=True).stdout)
+                command = ["dpkg-deb", "--fsys-tarfile", file.name]
+                return io.BytesIO(subprocess.run(command, capture_output=True, check=True).stdout)
         if name in ("data.tar", "data.tar.gz"):
             return io.BytesIO(data) if name == "data.tar" else io.BytesIO(gzip.decompress(data))
     raise FetchError("no data.tar in the package")
