@@ -396,8 +396,15 @@ cdef void bump_jc(Cpu* c) noexcept nogil:
     c.jckey = <u64>c.jc_gen << 32 | c.mode
 
 
+cdef inline void flush_cw(Cpu* c) noexcept nogil:
+    if c.cw_used:
+        memset(c.cw, 0, sizeof(c.cw))
+        c.cw_used = 0
+
+
 cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil:
     cdef int i
+    flush_cw(c)
     for i in range(N_MMU):
         flush_one(&c.tr[i], globals_too)
         flush_one(&c.tw[i], globals_too)
@@ -442,6 +449,7 @@ cdef void invlpg(Cpu* c, u64 va) noexcept nogil:
         drop(&c.tr[i], va & ~(size - 1), size)
         drop(&c.tw[i], va & ~(size - 1), size)
         code |= drop(&c.tx[i], va & ~(size - 1), size)
+    flush_cw(c)
     if code:
         bump_jc(c)
 
@@ -554,6 +562,7 @@ cdef bint xlate(Cpu* c, u64 va, int acc, u32 cpl, u64* pa) noexcept nogil:
     cdef Walk w
     cdef Range* r
     cdef u8* host
+    cdef PageInfo* pg
     cdef bint user = cpl == 3
     if not walk(c, va, acc, user, 0, 1, &w):
         return 0
@@ -571,8 +580,16 @@ cdef bint xlate(Cpu* c, u64 va, int acc, u32 cpl, u64* pa) noexcept nogil:
         fill(c, &c.tr[c.mmu], va, host, &w, 0)
     elif acc == ACC_EXEC:
         fill(c, &c.tx[c.mmu], va, host, &w, 1)
-    elif c.m.pages[<u64>(host - c.m.ram) >> 12].bitmap == 0:
-        fill(c, &c.tw[c.mmu], va, host, &w, 0)
+    else:
+        pg = &c.m.pages[<u64>(host - c.m.ram) >> 12]
+        if pg.bitmap == 0 and pg.smc == 0:
+            fill(c, &c.tw[c.mmu], va, host, &w, 0)
+        else:
+            if pg.bitmap == 0:
+                pg.smc -= 1
+            c.cw[c.mmu][(va >> 12) & CW_MASK].tag = va & ~<u64>4095
+            c.cw[c.mmu][(va >> 12) & CW_MASK].host = host
+            c.cw_used = 1
     return 1
 
 
@@ -647,8 +664,10 @@ cdef bint code_guard(Cpu* c, Op* op, u64 pa, int size) noexcept nogil:
 
 
 cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcept nogil:
-    cdef u64 pa, pa2
+    cdef u64 pa, pa2, addr
     cdef u32 n
+    cdef TlbEntry* e
+    cdef PageInfo* pg
     if c.dr[7] & 0xff and watched(c, va, size):
         if need_single(c, op):
             return 0
@@ -656,6 +675,22 @@ cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcep
     if not c.efer & EFER_LMA:
         va = <u32>va
     if (va & 4095) + size <= 4096:
+        e = &c.cw[c.mmu][(va >> 12) & CW_MASK]
+        if e.tag == va & ~<u64>4095 and e.host is not NULL:
+            addr = <u64>(e.host - c.m.ram) + (va & 4095)
+            pg = &c.m.pages[addr >> 12]
+            if pg.bitmap:
+                if blocks.has_code(c.m, addr, size):
+                    if not c.single and op is not NULL and in_running(c, addr, size):
+                        c.exit = EXIT_SINGLE
+                        return 0
+                    blocks.invalidate(c.m, addr, size)
+            elif pg.smc:
+                pg.smc -= 1
+            else:
+                e.host = NULL               # an ordinary page again: the walk below fills the TLB
+            memcpy(c.m.ram + addr, src, size)
+            return 1
         if not xlate(c, va, ACC_WRITE, c.cpl, &pa):
             return 0
         if not is_memory(c, pa):

@@ -213,6 +213,8 @@ cdef enum:
     TLB_BITS = 12
     TLB_SIZE = 1 << 12
     TLB_MASK = (1 << 12) - 1
+    CW_MASK = 63
+    SMC_PATIENCE = 32   # slow stores to a page whose code is gone before it is ordinary memory again
     JC_BITS = 12
     JC_MASK = (1 << 12) - 1
     MMU_USER = 0
@@ -444,6 +446,8 @@ cdef struct Cpu:
     u32 leave_now
     u32 n_stops
     u32 skip_stop
+    TlbEntry cw[3][64]  # pages that hold code and may be written: stores look here before they walk
+    u32 cw_used
     u32 fp_left         # the host's own floating-point environment is in force during a callback
     u64 stops[32]       # a debugger's breakpoints, linear addresses
     Block scratch       # the block of one that is never cached
@@ -480,7 +484,7 @@ cdef struct PageInfo:   # one for each 4 KiB page of host RAM space
     u64 bitmap          # 64 bytes a bit: holds translated code
     Block* blocks
     u32 dirty
-    u32 pad
+    u32 smc             # stores still to come by the slow path, after code was translated here
 
 cdef enum:
     R_UNMAPPED = 0
