@@ -31,6 +31,8 @@ NO_ACCESS = set("LEA NOPE INVLPG PREFETCHNTA PREFETCHT0 PREFETCHT1 PREFETCHT2 PR
 ALWAYS_FAULT = set("UD0 UD1 UD2".split())
 # without its feature the prefix is ignored and another instruction runs, or nothing does (SDM vol. 2: PREFETCH are hints)
 NO_FEATURE_FAULT = set("TZCNT LZCNT WBINVD FENCE CLFLUSH".split())
+# a byte in memory though the operand's register has more
+BYTE_MEMORY = set("PEXTRB PINSRB".split())
 PREFIXES = {0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3}
 # opcodes that are another instruction, or a prefix, where the row is not legal
 REUSED = set("ARPL MOVSXD INC DEC LES LDS BOUND".split())
@@ -80,6 +82,18 @@ def sizes(row: gen.Row, mode: str) -> tuple[int, ...]:
     return (1, 3) if "d64" in row.attrs else (1, 2, 3)
 
 
+def one_byte(row: gen.Row, mode: str) -> bool:
+    """Its memory operand cannot cross a limit."""
+    return sizes(row, mode) == (0,) or row.mnemonic in BYTE_MEMORY
+
+
+@lru_cache(maxsize=1)
+def without_prefix() -> set[int]:
+    """Rows whose mandatory prefix a processor without the feature ignores: another instruction runs, not #UD."""
+    plain = {(r.map, r.opcode, r.reg): r.feat for r in rows() if not r.prefix and not r.vex}
+    return {r.id for r in rows() if r.prefix and not r.vex and plain.get((r.map, r.opcode, r.reg), r.feat) != r.feat}
+
+
 def legal(row: gen.Row, mode: str) -> bool:
     m = MODES[mode]
     if "i64" in row.attrs and m.bits == 64 or "o64" in row.attrs and m.bits != 64:
@@ -109,11 +123,11 @@ def required() -> Iterator[tuple[int, str, str]]:
             for f in forms(row):
                 for s in sizes(row, mode) or (-1,):
                     yield row.id, mode, f"{f} {8 << s}" if s >= 0 else f
-            if "m" in forms(row) and row.mnemonic not in NO_ACCESS and not (m.real and sizes(row, mode) == (0,)):
+            if "m" in forms(row) and row.mnemonic not in NO_ACCESS and not (m.real and one_byte(row, mode)):
                 yield row.id, mode, "fault memory"
             if "priv" in row.attrs and not m.real:
                 yield row.id, mode, "fault priv"
-            if feature and row.mnemonic not in NO_FEATURE_FAULT:
+            if feature and row.mnemonic not in NO_FEATURE_FAULT and row.id not in without_prefix():
                 yield row.id, mode, "fault feature"
             if "lock" in row.attrs:
                 yield row.id, mode, "locked"

@@ -43,11 +43,12 @@ def case(line: str) -> Case:
     m, om = regs.pop("m", None), out.pop("m", None)
     if unit == "mmxsse" and "mm" in code.replace("xmm", ""):
         out |= X87
-    spelled = name.upper() if name not in ("movd", "movq") or "mm0" in code.replace("xmm", "") else "MOVD"
-    fallback = spelled in falls_back() and unit == "sse"
-    return Case(code, code, LONG if re.search(r"\br[acd]x\b", code) or " 8 " in head and "movnti" in code else ALL,
-                msize=int(size) or 1, regs=regs, out=out, oflags=flags, m=m, om=om, access="" if use == "-" else use,
-                align=int(align), unit="" if unit == "-" else unit,
+    raw = code.startswith("=") and not re.search("D6|3A", code)
+    spelled = "MOVD" if name in ("movd", "movq") else name.upper()
+    fallback = unit == "sse" and (raw or spelled in falls_back())
+    wide = re.search(r"\br[acd]x\b|pextrq|pinsrq|48 0F", code) or (size == "8" and name.startswith("cvtsi2"))
+    return Case(code, code, LONG if wide else ALL, msize=int(size) or 1, regs=regs, out=out, oflags=flags, m=m, om=om,
+                access="" if use == "-" else use, align=int(align), unit="" if unit == "-" else unit,
                 feat="" if feat == "-" or fallback else feat.replace("sse4_", "sse4."))
 
 
