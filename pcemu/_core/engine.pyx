@@ -492,6 +492,7 @@ cdef class CpuCore:
     cdef public object tsc_deadline_hook
     cdef public object init_hook
     cdef public object msr_hook
+    cdef public object ferr_hook    # ferr_hook(level): the FERR# pin, for IRQ 13 (CR0.NE = 0)
     cdef object __weakref__
 
     def __cinit__(self):

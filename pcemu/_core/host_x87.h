@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "core.h"
+
 #define X_ARGS void *d, const void *a, const void *b, uint32_t cw
 #define X_OP static __attribute__((unused)) uint32_t
 #define X_UNUSED ((void)a, (void)b, (void)cw)
@@ -147,6 +149,92 @@ static __attribute__((unused)) uint32_t x87_run(x87_fn f, X_ARGS, uint32_t known
     return f(d, a, b, cw);
 }
 #endif
+
+/* ------------------------------------------------------------------------------------------------ ordinary numbers
+   Sums, products and quotients of normal numbers and zeros, rounded to nearest at 64 bits: a few integer operations, and much the
+   shorter way where the operand has just been stored, because loads of 80 bits wait long for it. Whatever else comes: X_SLOW. */
+typedef struct { uint64_t m; uint32_t se, sw; } x87_num;
+#define X_SLOW 0x10000u
+#define X_INLINE static inline __attribute__((always_inline, unused))
+
+X_INLINE int x_normal(uint64_t m, uint32_t se) { return m >> 63 && (se & 0x7fff) - 1 < 0x7ffe; }
+X_INLINE x87_num x_nearest(uint64_t hi, uint64_t lo, uint32_t e, uint32_t sign)
+{
+    uint64_t up = lo >> 63 & ((lo << 1 != 0) | (hi & 1)), r = hi + up;
+    uint32_t carry = r < hi;
+    x87_num n = {r | (uint64_t)carry << 63, (e + carry) | sign, (lo ? 0x20 : 0) | (uint32_t)up << 9};
+    if (__builtin_expect(e - 1 >= 0x7ffd, 0))           /* next to overflow or underflow */
+        n.sw = X_SLOW;
+    return n;
+}
+X_INLINE x87_num x_quick_mul(uint64_t ma, uint32_t sa, uint64_t mb, uint32_t sb)
+{
+    uint32_t sign = (sa ^ sb) & 0x8000;
+    if (__builtin_expect(!x_normal(ma, sa) || !x_normal(mb, sb), 0)) {
+        int za = !ma && !(sa & 0x7fff), zb = !mb && !(sb & 0x7fff);
+        return (x87_num){0, sign, (za && (zb || x_normal(mb, sb))) || (zb && x_normal(ma, sa)) ? 0 : X_SLOW};
+    }
+    unsigned __int128 p = (unsigned __int128)ma * mb;
+    uint32_t low = !(uint64_t)(p >> 127);
+    p <<= low;
+    return x_nearest((uint64_t)(p >> 64), (uint64_t)p, (sa & 0x7fff) + (sb & 0x7fff) - 16382 - low, sign);
+}
+X_INLINE x87_num x_quick_div(uint64_t ma, uint32_t sa, uint64_t mb, uint32_t sb)
+{
+    uint32_t sign = (sa ^ sb) & 0x8000;
+    if (__builtin_expect(!x_normal(ma, sa) || !x_normal(mb, sb), 0))
+        return (x87_num){0, sign, !ma && !(sa & 0x7fff) && x_normal(mb, sb) ? 0 : X_SLOW};
+    uint32_t big = ma >= mb;
+    uint64_t rest, q = pcemu_div128(ma >> big, ma << 63 & (0 - (uint64_t)big), mb, &rest);
+    uint64_t lo = !rest ? 0 : rest < mb - rest ? 1 : rest == mb - rest ? 1ull << 63 : (1ull << 63) + 1;
+    return x_nearest(q, lo, (sa & 0x7fff) - (sb & 0x7fff) + 16382 + big, sign);
+}
+X_INLINE x87_num x_quick_add(uint64_t ma, uint32_t sa, uint64_t mb, uint32_t sb)
+{
+    uint32_t ea = sa & 0x7fff, eb = sb & 0x7fff, sh, z;
+    if (__builtin_expect(!x_normal(ma, sa) || !x_normal(mb, sb), 0)) {
+        int za = !ma && !ea, zb = !mb && !eb;
+        if (za && (zb || x_normal(mb, sb)))
+            return (x87_num){mb, zb ? sa & sb & 0x8000 : sb, 0};
+        return (x87_num){ma, sa, zb && x_normal(ma, sa) ? 0 : X_SLOW};
+    }
+    uint64_t hi, lo;
+    if (ea < eb || (ea == eb && ma < mb)) {
+        hi = ma, ma = mb, mb = hi;
+        sh = sa, sa = sb, sb = sh;
+        sh = ea, ea = eb, eb = sh;
+    }
+    sh = ea - eb;
+    hi = mb >> (sh & 63);
+    lo = mb << 1 << (~sh & 63);
+    if (__builtin_expect(sh >= 64, 0)) {
+        lo = sh > 65 ? 1 : sh == 64 ? mb : mb >> 1 | (mb & 1);
+        hi = 0;
+    }
+    if (!((sa ^ sb) & 0x8000)) {
+        hi += ma;
+        if (hi < ma) {
+            lo = hi << 63 | lo >> 1 | (lo & 1);
+            hi = hi >> 1 | 1ull << 63;
+            ea++;
+        }
+        return x_nearest(hi, lo, ea, sa & 0x8000);
+    }
+    hi = ma - hi - (lo != 0);
+    lo = 0 - lo;
+    if (!(hi >> 63)) {
+        if (__builtin_expect(!hi, 0)) {
+            if (!lo)
+                return (x87_num){0, 0, 0};
+            hi = lo, lo = 0, ea -= 64;
+        }
+        z = (uint32_t)__builtin_clzll(hi);
+        hi = hi << z | lo >> 1 >> (~z & 63);
+        lo <<= z;
+        ea -= z;
+    }
+    return x_nearest(hi, lo, ea, sa & 0x8000);
+}
 
 /* by the opcodes' /reg, then by operand: register, m32, m64, m16 integer, m32 integer */
 #define X_ROW(n) {x_##n, x_##n##_m32, x_##n##_m64, x_##n##_i16, x_##n##_i32}

@@ -73,6 +73,13 @@ static uint32_t x_invalid(void *d) { x_put(d, 1, 0x7fff, X_TOP | X_QUIET); retur
 static uint32_t x_inf(void *d, uint32_t sign) { x_put(d, sign, 0x7fff, X_TOP); return 0; }
 static uint32_t x_zero(void *d, uint32_t sign) { x_put(d, sign, 0, 0); return 0; }
 
+/* the operand itself: a pseudo-denormal becomes normal */
+static uint32_t x_pack(void *d, uint32_t sign, int e, uint64_t m, uint64_t lo, uint32_t cw);
+static uint32_t x_same(void *d, xnum n)
+{
+    return n.kind == N_INF ? x_inf(d, n.sign) : n.kind == N_ZERO ? x_zero(d, n.sign) : x_pack(d, n.sign, n.e, n.m, 0, X_DEFAULT);
+}
+
 /* The NaN that results (SDM vol. 1, table 4-7). No denormal is reported beside one. */
 static uint32_t x_nan(void *d, xnum a, xnum b)
 {
@@ -301,11 +308,10 @@ X_COM(com_i32, x_get_i32, 0)
     {                                                                                                                    \
         uint32_t fl = 0;                                                                                                 \
         xnum n = get(a, &fl);                                                                                            \
-        (void)b;                                                                                                         \
+        (void)b, (void)cw;                                                                                                     \
         if (n.kind >= N_QNAN)                                                                                            \
             return x_nan(d, n, x_int(0));                                                                                \
-        return (n.kind == N_ZERO ? x_zero(d, n.sign) : n.kind == N_INF ? x_inf(d, n.sign)                                \
-                : x_pack(d, n.sign, n.e, n.m, 0, cw | X_DEFAULT)) | fl;                                                  \
+        return x_same(d, n) | fl;                                                                                        \
     }
 X_LOAD(ld32, x_get_m32)
 X_LOAD(ld64, x_get_m64)
@@ -370,13 +376,10 @@ X_OP x_rndint(X_ARGS)
     (void)b;
     if (n.kind >= N_QNAN)
         return x_nan(d, n, x_int(0));
-    if (n.kind != N_NUM || n.e >= 63) {
-        memmove(d, a, 10);
-        return fl;
-    }
+    if (n.kind != N_NUM || n.e >= 63)
+        return x_same(d, n) | fl;
     r = x_whole(n, &v, ~0ull, 0, cw >> 10 & 3);
-    n = x_norm(n.sign, 63, v);
-    return (v ? x_pack(d, n.sign, n.e, n.m, 0, X_DEFAULT) : x_zero(d, n.sign)) | r | fl;
+    return x_same(d, x_norm(n.sign, 63, v)) | r | fl;
 }
 X_OP x_ldbcd(X_ARGS)
 {
@@ -385,8 +388,7 @@ X_OP x_ldbcd(X_ARGS)
     (void)b, (void)cw;
     for (int i = 8; i >= 0; i--)
         v = v * 100 + (uint64_t)(p[i] >> 4) * 10 + (p[i] & 15);
-    xnum n = x_norm(p[9] >> 7, 63, v);
-    return v ? x_pack(d, n.sign, n.e, n.m, 0, X_DEFAULT) : x_zero(d, n.sign);
+    return x_same(d, x_norm(p[9] >> 7, 63, v));
 }
 X_OP x_stbcd(X_ARGS)
 {
@@ -422,7 +424,7 @@ X_OP x_scale(X_ARGS)
         return (x.kind == N_INF || (x.kind == N_NUM && !y.sign) ? x_inf(d, x.sign) : x_zero(d, x.sign)) | fl;
     }
     if (x.kind != N_NUM)
-        return (x.kind == N_INF ? x_inf(d, x.sign) : x_zero(d, x.sign)) | fl;
+        return x_same(d, x) | fl;
     n = y.kind == N_ZERO || y.e < 0 ? 0 : y.e > 16 ? 100000 : (int)(y.m >> (63 - y.e));
     return x_pack(d, x.sign, x.e + (y.sign ? -n : n), x.m, 0, cw | X_DEFAULT) | fl;
 }
@@ -437,10 +439,8 @@ static uint32_t x_remainder(void *d, const void *a, const void *b, int nearest)
     if (x.kind == N_INF || y.kind == N_ZERO)
         return x_invalid(d);
     steps = x.e - y.e;
-    if (x.kind == N_ZERO || y.kind == N_INF || steps < -nearest || (steps < 0 && x.m <= y.m)) {
-        memmove(d, a, 10);
-        return fl;
-    }
+    if (x.kind == N_ZERO || y.kind == N_INF || steps < -nearest || (steps < 0 && x.m <= y.m))
+        return x_same(d, x) | fl;
     if (steps < 0) {                                    /* more than half the divisor: one of it is taken */
         q = 1;
         r = y.m - (x.m - y.m);
@@ -465,8 +465,7 @@ static uint32_t x_remainder(void *d, const void *a, const void *b, int nearest)
             r = y.m - r, q++, x.sign ^= 1;
     }
     fl |= more ? more : (q & 4 ? X_C0 : 0) | (q & 2 ? X_C3 : 0) | (q & 1 ? X_C1 : 0);
-    x = x_norm(x.sign, y.e, r);
-    return (r ? x_pack(d, x.sign, x.e, x.m, 0, X_DEFAULT) : x_zero(d, x.sign)) | fl;
+    return x_same(d, x_norm(x.sign, y.e, r)) | fl;
 }
 X_OP x_prem(X_ARGS) { (void)cw; return x_remainder(d, a, b, 0); }
 X_OP x_prem1(X_ARGS) { (void)cw; return x_remainder(d, a, b, 1); }
@@ -474,7 +473,7 @@ X_OP x_xtract(X_ARGS)
 {
     uint32_t fl = 0;
     uint8_t *two = (uint8_t *)d + 16;
-    xnum n = x_get80(a, &fl), e;
+    xnum n = x_get80(a, &fl);
     (void)b, (void)cw;
     if (n.kind >= N_QNAN) {
         fl = x_nan(two, n, x_int(0));
@@ -485,9 +484,8 @@ X_OP x_xtract(X_ARGS)
         memcpy(two, a, 10);
         return x_inf(d, n.kind == N_ZERO) | (n.kind == N_ZERO ? X_ZE : 0);
     }
-    e = x_int(n.e);
     x_put(two, n.sign, 16383, n.m);
-    return (n.e ? x_pack(d, e.sign, e.e, e.m, 0, X_DEFAULT) : x_zero(d, 0)) | fl;
+    return x_same(d, x_int(n.e)) | fl;
 }
 
 #include "host_x87_libm.h"

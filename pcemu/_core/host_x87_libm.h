@@ -78,8 +78,10 @@ X_OP x_2xm1(X_ARGS)
         return x_nan(d, n, x_int(0));
     if (n.kind == N_ZERO)
         return x_zero(d, n.sign);
-    if (n.kind == N_INF || n.e > 0)                     /* outside [-1, 1] the result is undefined */
-        return n.sign ? x_pack(d, 1, 0, X_TOP, 0, X_DEFAULT) : n.kind == N_INF ? x_inf(d, 0) : x_pack(d, 0, n.e, n.m, 0, X_DEFAULT);
+    if (n.kind == N_INF)
+        return n.sign ? x_pack(d, 1, 0, X_TOP, 0, X_DEFAULT) : x_inf(d, 0);
+    if (n.e > 0 || (n.e == 0 && n.m != X_TOP))          /* outside [-1, 1] the result is undefined: AMD's stays */
+        return x_same(d, n) | X_PE;
     if (n.e == 0 && n.m == X_TOP)
         return x_pack(d, n.sign, n.sign ? -1 : 0, X_TOP, 0, X_DEFAULT);
     if (n.e < -66)
@@ -137,7 +139,9 @@ X_OP x_yl2xp1(X_ARGS)
         y.e += e;
         return x_log_end(d, y, x_open(x, 0) / ln2, cw, fl);
     }
-    return x_log_end(d, y, XF(log1p)(x_open(x, x.e < 1000 ? x.e : 1000)) / ln2, cw, fl);
+    if (x.e > 66)
+        return x_log_end(d, y, x.e + XF(log2)(x_open(x, 0)), cw, fl);
+    return x_log_end(d, y, XF(log1p)(x_open(x, x.e)) / ln2, cw, fl);
 }
 X_OP x_patan(X_ARGS)
 {

@@ -11,6 +11,13 @@ cdef extern from "host_x87.h" nogil:
     u32 x87_run(X87Fn f, void* d, const void* a, const void* b, u32 cw, u32 known) noexcept
     bint x87_host_default()
     X87Fn x87_arith[8][5]
+    ctypedef struct X87Num "x87_num":
+        u64 m
+        u32 se
+        u32 sw              # exception flags and C1
+    X87Num x_quick_add(u64 ma, u32 sa, u64 mb, u32 sb) noexcept
+    X87Num x_quick_mul(u64 ma, u32 sa, u64 mb, u32 sb) noexcept
+    X87Num x_quick_div(u64 ma, u32 sa, u64 mb, u32 sb) noexcept
 
 cdef enum:
     X_IE = 1 << 0
@@ -33,6 +40,7 @@ cdef enum:
     CW_CONTROL = 0xF00
     CW_PRECISION = 0x300
     SE_NAN = 0x7FFF
+    X_SLOW = 0x10000        # in X87Num.sw: no result
 
 cdef enum:                  # memory operands of arithmetic: second index of x87_arith
     A_REG = 0
@@ -74,6 +82,17 @@ cdef inline bint full(Cpu* c, u32 r) noexcept nogil:
     return (c.ftag >> r) & 1
 
 
+cdef inline u32 se(Cpu* c, u32 r) noexcept nogil:
+    """Sign and exponent: a narrow load, because the host may just have stored ten bytes there."""
+    return (<u16*>&c.fpr[2 * r + 1])[0]
+
+
+cdef inline u64* scratch(Cpu* c) noexcept nogil:
+    """Where the host's instructions put their results. On the stack, processors that rename its slots mistake the ten bytes for
+    what was pushed there before, every time."""
+    return <u64*>c.wbuf
+
+
 cdef inline void put(Cpu* c, u32 r, u64 m, u64 se) noexcept nogil:
     c.fpr[2 * r] = m
     c.fpr[2 * r + 1] = se
@@ -107,9 +126,9 @@ cdef inline bint ready(Cpu* c) noexcept nogil:
 
 
 cdef inline bint quiet(Cpu* c) noexcept nogil:
-    """Nothing pending, and control word and host agree: nearest, 64 bits, underflow masked (an exact tiny result raises it
-    when unmasked, and the host does not tell). fcw and fsw are neighbours."""
-    return LIKELY((<u32*>&c.fcw)[0] & 0x00800F10 == 0x00000310)
+    """Nothing pending, rounding to nearest at 64 bits, inexact and underflow masked (an exact tiny result raises that when it is
+    not, and the host does not tell)."""
+    return LIKELY(c.fcw & 0xF30 == 0x330 and not c.fsw & X_ES)
 
 
 cdef inline bint new_flags(Cpu* c, u32 sw) noexcept nogil:
@@ -123,6 +142,55 @@ cdef inline void set_c1(Cpu* c, u32 sw) noexcept nogil:
 
 cdef inline void set_cc(Cpu* c, u32 sw) noexcept nogil:
     c.fsw = <u16>((c.fsw & ~X_CC) | (sw & X_CC))
+
+
+cdef inline void result(Cpu* c, u32 r, X87Num n) noexcept nogil:
+    """A fast path's result into a register that is not empty."""
+    c.fpr[2 * r] = n.m
+    c.fpr[2 * r + 1] = n.se
+    c.fsw = <u16>((c.fsw & ~X_C1) | n.sw)
+
+
+cdef inline X87Num widen32(u32 v) noexcept nogil:
+    """A normal number or zero; the others are X_SLOW."""
+    cdef u32 e = (v >> 23) & 0xFF
+    cdef X87Num n
+    n.m = <u64>v << 40 | <u64>1 << 63
+    n.se = e + (16383 - 127) | (v >> 31) << 15
+    n.sw = 0
+    if UNLIKELY(e - 1 >= 0xFE):
+        n.m = 0
+        n.se = (v >> 31) << 15
+        n.sw = X_SLOW if v << 1 else 0
+    return n
+
+
+cdef inline X87Num widen64(u64 v) noexcept nogil:
+    cdef u32 e = <u32>(v >> 52) & 0x7FF
+    cdef X87Num n
+    n.m = v << 11 | <u64>1 << 63
+    n.se = e + (16383 - 1023) | <u32>(v >> 63) << 15
+    n.sw = 0
+    if UNLIKELY(e - 1 >= 0x7FE):
+        n.m = 0
+        n.se = <u32>(v >> 63) << 15
+        n.sw = X_SLOW if v << 1 else 0
+    return n
+
+
+cdef inline X87Num whole(s64 v) noexcept nogil:
+    """An integer as an 80-bit value."""
+    cdef u64 m = <u64>(-v if v < 0 else v)
+    cdef X87Num n
+    cdef u32 z
+    n.m = 0
+    n.se = 0
+    n.sw = 0
+    if m:
+        z = clz64(m)
+        n.m = m << z
+        n.se = <u32>(<u64>v >> 63) << 15 | (16383 + 63 - z)
+    return n
 
 
 cdef inline void summarise(Cpu* c) noexcept nogil:

@@ -21,7 +21,7 @@ if not x87_host_default():
 cdef void ferr(Cpu* c, bint level) noexcept with gil:
     """The FERR# pin, for CR0.NE = 0. The machine's ferr_hook(level) drives IRQ 13 with it."""
     try:
-        hook = getattr(<object>c.pyobj, "ferr_hook", None)
+        hook = (<object>c.pyobj).ferr_hook
         if hook is not None:
             c.in_callback = 1
             hook(bool(level))

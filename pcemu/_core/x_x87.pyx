@@ -11,7 +11,7 @@ from pcemu._core.x87 cimport *
 
 cdef Op* arith(Cpu* c, Op* op, u32 reg, u32 r, u32 s, bint popping) noexcept nogil:
     """Physical register r = r op s."""
-    cdef u64 t[2]
+    cdef u64* t = scratch(c)
     cdef u64* a = &c.fpr[2 * r]
     cdef u64* b = &c.fpr[2 * s]
     cdef X87Fn f = x87_arith[reg][A_REG]
@@ -36,7 +36,7 @@ cdef Op* arith(Cpu* c, Op* op, u32 reg, u32 r, u32 s, bint popping) noexcept nog
 
 cdef Op* arith_mem(Cpu* c, Op* op, u32 reg, u32 kind) noexcept nogil:
     """ST(0) = ST(0) op memory."""
-    cdef u64 t[2]
+    cdef u64* t = scratch(c)
     cdef u64 b[2]
     cdef u64* a = &c.fpr[2 * c.ftop]
     cdef X87Fn f = x87_arith[reg][kind]
@@ -61,7 +61,7 @@ cdef Op* arith_mem(Cpu* c, Op* op, u32 reg, u32 kind) noexcept nogil:
 
 cdef Op* unary(Cpu* c, Op* op, X87Fn f, u32 how, u32 cc, bint two) noexcept nogil:
     """ST(0) = f(ST(0)), with two: of ST(0) and ST(1). cc: condition codes that f sets."""
-    cdef u64 t[2]
+    cdef u64* t = scratch(c)
     cdef u64* a = &c.fpr[2 * c.ftop]
     cdef u64* b = &c.fpr[2 * phys(c, 1)] if two else NULL
     cdef u32 sw
@@ -88,7 +88,7 @@ cdef Op* unary(Cpu* c, Op* op, X87Fn f, u32 how, u32 cc, bint two) noexcept nogi
 
 cdef Op* popping(Cpu* c, Op* op, X87Fn f, u32 how) noexcept nogil:
     """ST(1) = f(ST(0), ST(1)), then pop."""
-    cdef u64 t[2]
+    cdef u64* t = scratch(c)
     cdef u32 r = phys(c, 1)
     cdef u64* a = &c.fpr[2 * c.ftop]
     cdef u64* b = &c.fpr[2 * r]
@@ -112,7 +112,7 @@ cdef Op* popping(Cpu* c, Op* op, X87Fn f, u32 how) noexcept nogil:
 
 cdef Op* two_results(Cpu* c, Op* op, X87Fn f, u32 how, u32 cc) noexcept nogil:
     """f(ST(0)) is two values: the first replaces ST(0), the second is pushed."""
-    cdef u64 t[4]
+    cdef u64* t = scratch(c)
     cdef u32 sw
     if UNLIKELY(not ready(c)):
         return fault(c, op)

@@ -42,7 +42,8 @@ bcd[:] = [0, 0, 0, 0, 0, 0, 0, 0xC0, 0xFF, 0xFF]
 
 cdef Op* load(Cpu* c, Op* op, X87Fn f, int size) noexcept nogil:
     """Push a memory operand; f NULL: an integer, which is always exact, or an 80-bit value, which is taken as it is."""
-    cdef u64 t[2]
+    cdef u64* t = scratch(c)
+    cdef X87Num n
     cdef u8* p
     cdef u32 sw
     if UNLIKELY(not ready(c)):
@@ -65,61 +66,42 @@ cdef Op* load(Cpu* c, Op* op, X87Fn f, int size) noexcept nogil:
             t[0] = (<u64*>p)[0]
             t[1] = (<u16*>p)[4]
         else:
-            t[0] = <u64>((<s16*>p)[0] if size == 2 else (<s32*>p)[0] if size == 4 else (<s64*>p)[0])
-            whole(t, <s64>t[0])
+            n = whole((<s16*>p)[0] if size == 2 else (<s32*>p)[0] if size == 4 else (<s64*>p)[0])
+            t[0] = n.m
+            t[1] = n.se
     push(c, t[0], t[1])
     return nxt(c, op)
 
 
-cdef inline void whole(u64* t, s64 v) noexcept nogil:
-    """An integer as an 80-bit value."""
-    cdef u64 sign = (<u64>v >> 63) << 15
-    cdef u64 m = <u64>(-v if v < 0 else v)
-    cdef u32 z
-    t[0] = t[1] = 0
-    if m:
-        z = clz64(m)
-        t[0] = m << z
-        t[1] = sign | (16383 + 63 - z)
-
-
 cdef Op* op_fld_m_32(Cpu* c, Op* op) noexcept nogil:
+    cdef X87Num n
     cdef u8* p
-    cdef u32 v, e
     if UNLIKELY(c.fsw & X_ES or not room(c)):
         return load(c, op, x_ld32, 4)
     p = quick(c, op, c.tlb_r, 4)
     if UNLIKELY(p is NULL):
         return load(c, op, x_ld32, 4)
-    v = (<u32*>p)[0]
-    e = (v >> 23) & 0xFF
-    if UNLIKELY(e - 1 >= 0xFE and v << 1):
+    n = widen32((<u32*>p)[0])
+    if UNLIKELY(n.sw):
         return load(c, op, x_ld32, 4)
     c.fsw &= <u16>~X_C1
-    if e:
-        push(c, <u64>v << 40 | <u64>1 << 63, e + (16383 - 127) | (v >> 31) << 15)
-    else:
-        push(c, 0, (v >> 31) << 15)
+    push(c, n.m, n.se)
     return nxt(c, op)
 
 
 cdef Op* op_fld_m_64(Cpu* c, Op* op) noexcept nogil:
+    cdef X87Num n
     cdef u8* p
-    cdef u64 v, e
     if UNLIKELY(c.fsw & X_ES or not room(c)):
         return load(c, op, x_ld64, 8)
     p = quick(c, op, c.tlb_r, 8)
     if UNLIKELY(p is NULL):
         return load(c, op, x_ld64, 8)
-    v = (<u64*>p)[0]
-    e = (v >> 52) & 0x7FF
-    if UNLIKELY(e - 1 >= 0x7FE and v << 1):
+    n = widen64((<u64*>p)[0])
+    if UNLIKELY(n.sw):
         return load(c, op, x_ld64, 8)
     c.fsw &= <u16>~X_C1
-    if e:
-        push(c, v << 11 | <u64>1 << 63, e + (16383 - 1023) | (v >> 63) << 15)
-    else:
-        push(c, 0, (v >> 63) << 15)
+    push(c, n.m, n.se)
     return nxt(c, op)
 
 
@@ -140,7 +122,7 @@ cdef Op* op_fild_m_16(Cpu* c, Op* op) noexcept nogil:
 
 
 cdef Op* op_fild_m_32(Cpu* c, Op* op) noexcept nogil:
-    cdef u64 t[2]
+    cdef X87Num n
     cdef u8* p
     if UNLIKELY(c.fsw & X_ES or not room(c)):
         return load(c, op, NULL, 4)
@@ -148,8 +130,8 @@ cdef Op* op_fild_m_32(Cpu* c, Op* op) noexcept nogil:
     if UNLIKELY(p is NULL):
         return load(c, op, NULL, 4)
     c.fsw &= <u16>~X_C1
-    whole(t, (<s32*>p)[0])
-    push(c, t[0], t[1])
+    n = whole((<s32*>p)[0])
+    push(c, n.m, n.se)
     return nxt(c, op)
 
 
@@ -184,7 +166,7 @@ cdef bint too_small(const u8* p, int size, const u64* a) noexcept nogil:
 
 cdef Op* store(Cpu* c, Op* op, X87Fn f, int size, const u8* indefinite, u32 cw, bint popping) noexcept nogil:
     """ST(0), converted by f under control word cw, to memory. An unmasked exception other than inexact leaves both alone."""
-    cdef u8 t[16]
+    cdef u8* t = c.lbuf         # not on the stack: as scratch() says
     cdef u64* a = &c.fpr[2 * c.ftop]
     cdef u16 before = c.fsw
     cdef u32 live = ~<u32>c.fcw & X_FLAGS
@@ -223,21 +205,21 @@ cdef Op* store(Cpu* c, Op* op, X87Fn f, int size, const u8* indefinite, u32 cw, 
 cdef Op* store32(Cpu* c, Op* op, bint popping) noexcept nogil:
     """The fast path of FST and FSTP m32: round the significand to 24 bits, to nearest even."""
     cdef u64 m = c.fpr[2 * c.ftop]
-    cdef u32 se = <u32>c.fpr[2 * c.ftop + 1]
-    cdef u32 e = (se & SE_NAN) - (16383 - 127)
+    cdef u32 sexp = se(c, c.ftop)
+    cdef u32 e = (sexp & SE_NAN) - (16383 - 127)
     cdef u64 cut = m & <u64>0xFFFFFFFFFF
     cdef u32 up = 0
     cdef u32 v
     cdef u8* p
     if UNLIKELY(not quiet(c) or not full(c, c.ftop)):
         return store(c, op, x_st32, 4, nan32, c.fcw, popping)
-    v = (se & 0x8000) << 16
+    v = (sexp & 0x8000) << 16
     if m:
-        if UNLIKELY(e - 1 >= 0xFD or not m >> 63 or (cut and not c.fcw & X_PE)):
+        if UNLIKELY(e - 1 >= 0xFD or not m >> 63):
             return store(c, op, x_st32, 4, nan32, c.fcw, popping)
         up = <u32>((cut + <u64>0x7FFFFFFFFF + (m >> 40 & 1)) >> 40)
         v |= (e << 23) + (<u32>(m >> 40) & 0x7FFFFF) + up
-    elif UNLIKELY(se & SE_NAN):
+    elif UNLIKELY(sexp & SE_NAN):
         return store(c, op, x_st32, 4, nan32, c.fcw, popping)
     p = quick(c, op, c.tlb_w, 4)
     if UNLIKELY(p is NULL):
@@ -252,21 +234,21 @@ cdef Op* store32(Cpu* c, Op* op, bint popping) noexcept nogil:
 cdef Op* store64(Cpu* c, Op* op, bint popping) noexcept nogil:
     """... m64: to 53 bits."""
     cdef u64 m = c.fpr[2 * c.ftop]
-    cdef u64 se = c.fpr[2 * c.ftop + 1]
-    cdef u64 e = (se & SE_NAN) - (16383 - 1023)
+    cdef u64 sexp = se(c, c.ftop)
+    cdef u64 e = (sexp & SE_NAN) - (16383 - 1023)
     cdef u64 cut = m & 0x7FF
     cdef u64 up = 0
     cdef u64 v
     cdef u8* p
     if UNLIKELY(not quiet(c) or not full(c, c.ftop)):
         return store(c, op, x_st64, 8, nan64, c.fcw, popping)
-    v = (se & 0x8000) << 48
+    v = (sexp & 0x8000) << 48
     if m:
-        if UNLIKELY(e - 1 >= 0x7FD or not m >> 63 or (cut and not c.fcw & X_PE)):
+        if UNLIKELY(e - 1 >= 0x7FD or not m >> 63):
             return store(c, op, x_st64, 8, nan64, c.fcw, popping)
         up = (cut + 0x3FF + (m >> 11 & 1)) >> 11
         v |= (e << 52) + (m >> 11 & <u64>0xFFFFFFFFFFFFF) + up
-    elif UNLIKELY(se & SE_NAN):
+    elif UNLIKELY(sexp & SE_NAN):
         return store(c, op, x_st64, 8, nan64, c.fcw, popping)
     p = quick(c, op, c.tlb_w, 8)
     if UNLIKELY(p is NULL):
@@ -295,6 +277,16 @@ cdef Op* op_fstp_m_64(Cpu* c, Op* op) noexcept nogil:
 
 
 cdef Op* op_fstp80_m(Cpu* c, Op* op) noexcept nogil:
+    cdef u8* p
+    if UNLIKELY(c.fsw & X_ES or not full(c, c.ftop)):
+        return store(c, op, NULL, 10, nan80, 0, 1)
+    p = quick(c, op, c.tlb_w, 10)
+    if LIKELY(p is not NULL):
+        (<u64*>p)[0] = c.fpr[2 * c.ftop]
+        (<u16*>p)[4] = <u16>se(c, c.ftop)
+        c.fsw &= <u16>~X_C1
+        pop(c)
+        return nxt(c, op)
     return store(c, op, NULL, 10, nan80, 0, 1)
 
 

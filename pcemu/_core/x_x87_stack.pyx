@@ -82,7 +82,7 @@ cdef Op* op_fld_t(Cpu* c, Op* op) noexcept nogil:
             push(c, <u64>3 << 62, 0xFFFF)
         return nxt(c, op)
     c.fsw &= <u16>~X_C1
-    push(c, c.fpr[2 * s], c.fpr[2 * s + 1])
+    push(c, c.fpr[2 * s], se(c, s))
     return nxt(c, op)
 
 
@@ -98,7 +98,7 @@ cdef Op* store(Cpu* c, Op* op, bint popping) noexcept nogil:
         put_nan(c, r)
     else:
         c.fsw &= <u16>~X_C1
-        put(c, r, c.fpr[2 * c.ftop], c.fpr[2 * c.ftop + 1])
+        put(c, r, c.fpr[2 * c.ftop], se(c, c.ftop))
     if popping:
         pop(c)
     return nxt(c, op)
@@ -127,7 +127,8 @@ cdef Op* op_fstpnce_t(Cpu* c, Op* op) noexcept nogil:
 cdef Op* op_fxch_t(Cpu* c, Op* op) noexcept nogil:
     cdef u64* a = &c.fpr[2 * c.ftop]
     cdef u64* b = &c.fpr[2 * phys(c, op.rm)]
-    cdef u64 m, se
+    cdef u64 m
+    cdef u32 e
     if UNLIKELY(not ready(c)):
         return fault(c, op)
     note(c, op)
@@ -141,11 +142,11 @@ cdef Op* op_fxch_t(Cpu* c, Op* op) noexcept nogil:
     else:
         c.fsw &= <u16>~X_C1
     m = a[0]
-    se = a[1]
+    e = se(c, c.ftop)
     a[0] = b[0]
-    a[1] = b[1]
+    a[1] = se(c, phys(c, op.rm))
     b[0] = m
-    b[1] = se
+    b[1] = e
     return nxt(c, op)
 
 
@@ -160,7 +161,7 @@ cdef Op* move_if(Cpu* c, Op* op, bint cond) noexcept nogil:
             put_nan(c, c.ftop)
     elif cond:
         c.fpr[2 * c.ftop] = c.fpr[2 * s]
-        c.fpr[2 * c.ftop + 1] = c.fpr[2 * s + 1]
+        c.fpr[2 * c.ftop + 1] = se(c, s)
     return nxt(c, op)
 
 
@@ -196,7 +197,7 @@ cdef Op* op_fcmovnu_t(Cpu* c, Op* op) noexcept nogil:
     return move_if(c, op, get_pf(c) == 0)
 
 
-cdef Op* sign(Cpu* c, Op* op, u64 keep, u64 flip) noexcept nogil:
+cdef Op* sign(Cpu* c, Op* op, u32 keep, u32 flip) noexcept nogil:
     if UNLIKELY(not ready(c)):
         return fault(c, op)
     note(c, op)
@@ -205,7 +206,7 @@ cdef Op* sign(Cpu* c, Op* op, u64 keep, u64 flip) noexcept nogil:
             put_nan(c, c.ftop)
         return nxt(c, op)
     c.fsw &= <u16>~X_C1
-    c.fpr[2 * c.ftop + 1] = (c.fpr[2 * c.ftop + 1] & keep) ^ flip
+    c.fpr[2 * c.ftop + 1] = (se(c, c.ftop) & keep) ^ flip
     return nxt(c, op)
 
 
@@ -220,22 +221,22 @@ cdef Op* op_fabs(Cpu* c, Op* op) noexcept nogil:
 cdef Op* op_fxam(Cpu* c, Op* op) noexcept nogil:
     """Class of ST(0) in C3, C2, C0 (SDM vol. 1, table 8-4); its sign, even of an empty register, in C1."""
     cdef u64 m = c.fpr[2 * c.ftop]
-    cdef u64 se = c.fpr[2 * c.ftop + 1]
+    cdef u32 e = se(c, c.ftop)
     cdef u32 cc
     if UNLIKELY(not ready(c)):
         return fault(c, op)
     note(c, op)
     if not full(c, c.ftop):
         cc = X_C3 | X_C0
-    elif not se & SE_NAN:
+    elif not e & SE_NAN:
         cc = X_C3 | X_C2 if m else X_C3
     elif not m >> 63:
         cc = 0                              # no longer supported
-    elif se & SE_NAN == SE_NAN:
+    elif e & SE_NAN == SE_NAN:
         cc = X_C0 if m << 1 else X_C2 | X_C0
     else:
         cc = X_C2
-    set_cc(c, cc | (X_C1 if se & 0x8000 else 0))
+    set_cc(c, cc | (X_C1 if e & 0x8000 else 0))
     return nxt(c, op)
 
 
