@@ -88,19 +88,19 @@ X_KEEP(prem1)
 X_POP(yl2x)
 X_POP(yl2xp1)
 X_POP(patan)
-/* one operand, two results; out of range (C2) the operand is all there is */
-#define X_TWO(name)                                                                                                      \
+/* one operand, two results; out of range (C2, which FXTRACT does not write) the operand is all there is */
+#define X_TWO(name, unless)                                                                                              \
     X_OP x_##name(X_ARGS)                                                                                                \
     {                                                                                                                    \
         uint16_t sw;                                                                                                     \
         X_UNUSED;                                                                                                        \
-        __asm__ volatile("fldt %3; f" #name "; fnstsw %1; testb $4, %%ah; jnz 1f; fstpt %2; 1: fstpt %0"                 \
+        __asm__ volatile("fldt %3; f" #name "; fnstsw %1; " unless "fstpt %2; 1: fstpt %0"                               \
                          : OUT(d, 10), "=a"(sw), OUT((uint8_t *)d + 16, 10) : IN(a, 10) : X_STACK, "cc");                \
         return sw;                                                                                                       \
     }
-X_TWO(ptan)
-X_TWO(sincos)
-X_TWO(xtract)
+X_TWO(ptan, "testb $4, %%ah; jnz 1f; ")
+X_TWO(sincos, "testb $4, %%ah; jnz 1f; ")
+X_TWO(xtract, "")
 
 X_OP x_ld32(X_ARGS) X_ASM1("flds %2; fnstsw %1; fstpt %0", 10, 4)
 X_OP x_ld64(X_ARGS) X_ASM1("fldl %2; fnstsw %1; fstpt %0", 10, 8)
