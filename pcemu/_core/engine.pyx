@@ -435,7 +435,12 @@ cdef class Clock:
             if self.c is NULL:
                 return k.warp
             return <s64>((self.c.icount_end - <u64>self.c.budget - self.c.in_insn) << k.shift) + k.warp
-        return mmu.host_ns() - k.offset if k.running else k.frozen
+        if not k.running:
+            return k.frozen
+        if self.c is NULL or not self.c.in_callback:
+            return mmu.host_ns() - k.offset
+        k.seen = mmu.host_ns() - k.offset           # a device is asked for it
+        return k.seen
 
     def start(self):
         """Let host-driven time run."""
@@ -461,9 +466,17 @@ cdef class Clock:
                 self.k.frozen += d
 
     def hold_back(self, s64 ns):
-        """Host-driven time: pretend the last ns did not pass (a starved host must not look like a lost second)."""
-        if self.k.running and ns > 0:
-            self.k.offset += ns
+        """Host-driven time: pretend the last ns did not pass (a starved host must not look like a lost second).
+
+        No further back than what the guest has read: its clocks never run backward.
+        """
+        cdef s64 most
+        if self.k.running:
+            most = mmu.host_ns() - self.k.offset - self.k.seen
+            if ns > most:
+                ns = most
+            if ns > 0:
+                self.k.offset += ns
 
     @property
     def deadline(self):

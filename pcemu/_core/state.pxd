@@ -317,6 +317,7 @@ cdef struct ClockState:     # virtual time (engine.Clock)
     s64 offset              # host mode: virtual = host monotonic - offset while running
     s64 warp                # icount mode: ns jumped over while halted
     s64 frozen              # virtual ns while stopped (host mode)
+    s64 seen                # the latest time the guest has read: hold_back() does not go below it
     u32 icount              # time is instructions << shift
     u32 shift
     u32 running
