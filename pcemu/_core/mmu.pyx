@@ -601,6 +601,23 @@ cdef inline bint need_single(Cpu* c, Op* op) noexcept nogil:
     return 1
 
 
+cdef bint no_page(Cpu* c, Op* op) noexcept nogil:
+    """An operand's translation failed. In 64-bit mode a non-canonical one addressed by RSP or RBP is #SS(0). False."""
+    if c.exc_vector == EXC_GP and c.exit == EXIT_FAULT and op is not NULL and op.seg == SEG_FLAT and (op.base == RSP or op.base == RBP):
+        c.exc_vector = EXC_SS
+    return 0
+
+
+cdef bint xlate2(Cpu* c, Op* op, u64 va, u64 va2, int acc, u64* pa, u64* pa2) noexcept nogil:
+    """Both parts of an operand that crosses into the page of va2; all of it must be canonical before any page is looked at."""
+    if c.mode & M_CODE64 and <u64>(<s64>(va2 << 16) >> 16) != va2:
+        exc(c, EXC_GP, 0)
+        return no_page(c, op)
+    if xlate(c, va, acc, c.cpl, pa) and xlate(c, va2, acc, c.cpl, pa2):
+        return 1
+    return no_page(c, op)
+
+
 cdef u8* ld_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     cdef u64 pa, pa2
     cdef Range* r
@@ -613,6 +630,7 @@ cdef u8* ld_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
         va = <u32>va
     if (va & 4095) + size <= 4096:
         if not xlate(c, va, ACC_READ, c.cpl, &pa):
+            no_page(c, op)
             return NULL
         r = find_range(c.m, pa)
         if r is not NULL and (r.kind == R_RAM or r.kind == R_ROM) and pa + size - 1 <= r.end:
@@ -623,7 +641,7 @@ cdef u8* ld_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
             return NULL
         return c.lbuf
     n = 4096 - (va & 4095)
-    if not xlate(c, va, ACC_READ, c.cpl, &pa) or not xlate(c, wrap(c, va + n), ACC_READ, c.cpl, &pa2):
+    if not xlate2(c, op, va, wrap(c, va + n), ACC_READ, &pa, &pa2):
         return NULL
     if (not is_memory(c, pa) or not is_memory(c, pa2)) and need_single(c, op):
         return NULL
@@ -692,7 +710,7 @@ cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcep
             memcpy(c.m.ram + addr, src, size)
             return 1
         if not xlate(c, va, ACC_WRITE, c.cpl, &pa):
-            return 0
+            return no_page(c, op)
         if not is_memory(c, pa):
             if need_single(c, op):
                 return 0
@@ -700,7 +718,7 @@ cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcep
             return 0
         return phys_write(c, pa, src, size)
     n = 4096 - (va & 4095)
-    if not xlate(c, va, ACC_WRITE, c.cpl, &pa) or not xlate(c, wrap(c, va + n), ACC_WRITE, c.cpl, &pa2):
+    if not xlate2(c, op, va, wrap(c, va + n), ACC_WRITE, &pa, &pa2):
         return 0
     if (not is_memory(c, pa) or not is_memory(c, pa2)) and need_single(c, op):
         return 0
@@ -729,9 +747,11 @@ cdef u8* rw_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     n = 4096 - (va & 4095)
     if n > <u32>size:
         n = size
-    if not xlate(c, va, ACC_WRITE, c.cpl, &pa):
-        return NULL
-    if n < <u32>size and not xlate(c, wrap(c, va + n), ACC_WRITE, c.cpl, &pa2):
+    if n < <u32>size:
+        if not xlate2(c, op, va, wrap(c, va + n), ACC_WRITE, &pa, &pa2):
+            return NULL
+    elif not xlate(c, va, ACC_WRITE, c.cpl, &pa):
+        no_page(c, op)
         return NULL
     if (not is_memory(c, pa) or n < <u32>size and not is_memory(c, pa2)) and need_single(c, op):
         return NULL
@@ -764,8 +784,11 @@ cdef bint probe_at(Cpu* c, Op* op, u64 va, int size, int acc, u32 cpl) noexcept 
     va = wrap(c, va)
     first = va
     last = wrap(c, va + size - 1)
+    if c.mode & M_CODE64 and <u64>(<s64>(last << 16) >> 16) != last:
+        exc(c, EXC_GP, 0)
+        return no_page(c, op)
     if not xlate(c, first, acc, cpl, &pa):
-        return 0
+        return no_page(c, op)
     if acc == ACC_WRITE and op is not NULL and not code_guard(c, op, pa, 1 if (first ^ last) >> 12 else size):
         return 0
     if (first ^ last) >> 12:

@@ -50,11 +50,20 @@ cdef inline bint stv(Cpu* c, Op* op, u64 va, u64 v, u32 size) noexcept nogil:
     return stv32(c, op, va, v) if size == 4 else stv64(c, op, va, v)
 
 
+cdef inline bint stack_fault(Cpu* c) noexcept nogil:
+    """A stack access failed. In 64-bit mode a non-canonical address is #SS(0) there (SDM vol. 2, PUSH). False."""
+    if c.exit == EXIT_FAULT and c.exc_vector == EXC_GP:
+        c.exc_vector = EXC_SS
+    return 0
+
+
 cdef inline bint push_val(Cpu* c, Op* op, u64 v, u32 size) noexcept nogil:
     cdef u64 mask = sp_mask(c)
     cdef u64 sp = (c.r[RSP] - size) & mask
-    if not mmu.seg_lin(c, SS, sp, size, ACC_WRITE) or not stv(c, op, c.ea, v, size):
+    if not mmu.seg_lin(c, SS, sp, size, ACC_WRITE):
         return 0
+    if not stv(c, op, c.ea, v, size):
+        return stack_fault(c)
     c.r[RSP] = sp if mask != 0xFFFF else (c.r[RSP] & ~<u64>0xFFFF) | sp
     return 1
 
@@ -66,6 +75,6 @@ cdef inline bint top_val(Cpu* c, Op* op, u64* v, u32 size) noexcept nogil:
         return 0
     p = ldv(c, op, c.ea, size)
     if p is NULL:
-        return 0
+        return stack_fault(c)
     v[0] = load_le(p, size)
     return 1

@@ -20,10 +20,21 @@ cdef inline void sp_add(Cpu* c, s64 n) noexcept nogil:
 
 cdef inline bint stack_at(Cpu* c, u64 off, int size, int access) noexcept nogil:
     """Linear address of SS:off into c.ea."""
-    if c.mode & M_CODE64:
-        c.ea = off
-        return 1
     return mmu.seg_lin(c, SS, sp_mask(c, off), size, access)
+
+
+cdef bint stack_fault(Cpu* c) noexcept nogil:
+    """A stack access failed. In 64-bit mode a non-canonical address is #SS(0) there (SDM vol. 2, PUSH). False."""
+    if c.exit == EXIT_FAULT and c.exc_vector == EXC_GP:
+        c.exc_vector = EXC_SS
+    return 0
+
+
+cdef bint probe_stack(Cpu* c, Op* op, u64 off, int size) noexcept nogil:
+    """Could size bytes at SS:off be pushed?"""
+    if not stack_at(c, off, size, ACC_WRITE):
+        return 0
+    return mmu.probe_write(c, op, c.ea, size) or stack_fault(c)
 
 
 cdef inline bint pc_ok(Cpu* c, u64 pc) noexcept nogil:
