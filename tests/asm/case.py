@@ -29,6 +29,7 @@ from . import machine as mach
 from .layout import HIGH, MODES, le
 
 Value = int | str
+Bytes = bytes | tuple[Value, int]       # as they are, or a value and how many bytes it takes
 
 ALL = ("real", "vm86", "pm16", "pm32", "pm32s", "compat", "long64")
 LEGACY = ("real", "vm86", "pm16", "pm32", "pm32s", "compat")
@@ -71,8 +72,8 @@ class Case:
     undef: str = ""                     # undefined after
     m: Value | None = None              # the memory operand before, after
     om: Value | None = None
-    mem: dict[str, bytes] = field(default_factory=dict)
-    omem: dict[str, bytes] = field(default_factory=dict)
+    mem: dict[str, Bytes] = field(default_factory=dict)
+    omem: dict[str, Bytes] = field(default_factory=dict)
     fault: Fault | None = None
     cpl: int | None = None
     cpu: str = "max"
@@ -283,11 +284,11 @@ def expected(inst: Instance, before: dict[str, int]) -> dict[str, int]:
     return s
 
 
-def memory(inst: Instance, spec: dict[str, bytes], m: Value | None) -> Iterator[tuple[int, bytes]]:
+def memory(inst: Instance, spec: dict[str, Bytes], m: Value | None) -> Iterator[tuple[int, bytes]]:
     """(physical address, bytes) of a case's memory."""
     names = PHYSICAL | {"n": inst.values["n"], "W": inst.values["W"]}
     for k, data in spec.items():
-        yield value(k, names), data
+        yield value(k, names), data if isinstance(data, bytes) else le(value(data[0], inst.values), data[1])
     if m is not None:
         c = inst.case
         n = c.msize or c.size // 8 or MODES[inst.mode].bits // 8

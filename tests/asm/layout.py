@@ -132,6 +132,7 @@ def image() -> bytes:
     put(PDPT64, le(PD64 | 7, 8))
     put(PD64, le(PAE_PT | 7, 8))
     put(CODE_SEG, b"\xf4" * (CODE_END - CODE_SEG))
+    put(CODE & 0xFFFF, b"\xf4" * 64)               # where 16-bit branches from flat code end up
     for lo, hi in [(DATA, HOLE), (READONLY, SUPERVISOR + 0x1000), (FS_SEG, GS_SEG + 0x1000), (STACK_SEG + 0x1000, STACK_SEG + 0x2000)]:
         put(lo, bytes((a * 7 + (a >> 8) * 13 + 0x21) & 0xFF for a in range(lo, hi)))
     return bytes(m)
