@@ -26,7 +26,8 @@ help:
 	@echo "make tour        build, run the built-in guest: no download"
 	@echo "make test        all rings of tests           make test-fast   those that need no guest kernels"
 	@echo "make lint types  ruff, cython-lint; mypy      make bench       pcemu, QEMU and Bochs side by side"
-	@echo "make soak        the tests that take hours    make clean       remove what was built"
+	@echo "make soak        the tests that take hours    make docs        docs/_build/html"
+	@echo "make clean       remove what was built        make clean-cache and what was fetched"
 
 venv:
 	@python=$$(scripts/find_python.sh) && "$$python" -m scripts.venv
@@ -84,8 +85,13 @@ bench: build guests
 soak: build guests
 	@$(PY) -m pytest -q --soak tests
 
+docs: build
+	@$(PY) -m pip install -q --disable-pip-version-check -r docs/requirements.txt
+	@$(PY) -m sphinx -q -W --keep-going docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 clean:
-	rm -rf build dist *.egg-info pcemu/data/tour.elf .venv/installed
+	rm -rf docs/_build docs/reference build dist *.egg-info pcemu/data/tour.elf .venv/installed
 	find pcemu -name '*.so' -delete
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
