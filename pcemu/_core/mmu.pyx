@@ -1111,13 +1111,13 @@ cdef bint mmio_write(Mach* m, Cpu* c, Range* r, u64 pa, const u8* buf, int n) no
 cdef class Memory:
     """Guest-physical memory: host blocks carved out of one memfd mapping, and the flattened map over them."""
 
-    def __cinit__(self, u64 reserve=<u64>1 << 38, u64 tb_size=<u64>256 << 20):
+    def __cinit__(self, u64 reserve=<u64>1 << 38, u64 tb_size=<u64>24 << 20):
         self.m = <Mach*>calloc(1, sizeof(Mach))
         if self.m is NULL:
             raise MemoryError()
         self.fd = -1
 
-    def __init__(self, u64 reserve=<u64>1 << 38, u64 tb_size=<u64>256 << 20):
+    def __init__(self, u64 reserve=<u64>1 << 38, u64 tb_size=<u64>24 << 20):
         """reserve: bytes of address space for all blocks together (sparse); tb_size: bytes for translated blocks (sparse)."""
         self.fd = os.memfd_create("pcemu-ram", getattr(os, "MFD_CLOEXEC", 1))
         self.targets = []
@@ -1394,7 +1394,8 @@ cdef s64 clock_ns(Cpu* c) noexcept nogil:
 
 cdef u64 read_tsc(Cpu* c) noexcept nogil:
     """The time-stamp counter runs at 1 GHz: virtual ns, plus what the guest wrote."""
-    return <u64>clock_ns(c) + c.tsc_offset
+    c.clk.seen = clock_ns(c)
+    return <u64>c.clk.seen + c.tsc_offset
 
 
 cdef u64 next_random(Cpu* c) noexcept nogil:
