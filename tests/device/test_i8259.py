@@ -541,3 +541,17 @@ def test_any_write_is_survived() -> None:
         assert p.slave.irq.level == (p.slave.pending() >= 0)
     p.master.get_state()
     p.slave.get_state()
+
+
+def test_before_initialization_no_interrupt_is_asked_for() -> None:
+    """After power-on the counter of IRQ 0 runs, and a guest without a BIOS may set IF long before it knows of the 8259."""
+    p = Pair(init=False)
+    for irq in (0, 5, 12):
+        p.set(irq)
+        assert not p.pending
+    p.m.outb(0x21, 0)                                   # OCW1 is no initialization
+    assert not p.pending
+    p.init(0x20, 0x30, 4)
+    p.set(5, 0)
+    p.set(5)
+    assert p.pending and p.ack() == 0x35

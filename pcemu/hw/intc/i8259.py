@@ -53,6 +53,7 @@ class I8259(IsaDevice):
     irq_base = State("u8", help="vector of IR0 (ICW2)")
     icw3 = State("u8", help="master: inputs with a slave; slave: its identity")
     icw_left = State("u8", help="the next write to the odd port: 0 is OCW1, else ICW2 to ICW4")
+    ready = State("bool", help="initialization (ICW1) has begun since power-on: before that INT stays low")
     icw4_needed = State("bool")
     single = State("bool", help="no cascade, no ICW3")
     ltim = State("bool", help="all inputs are level-triggered (ICW1)")
@@ -121,8 +122,8 @@ class I8259(IsaDevice):
         return 0xFF if self.ltim else self.elcr | (1 << CASCADE if self.slave is not None else 0)
 
     def update(self) -> None:
-        """Drive INT."""
-        if (self.lines | self.pulsed) & ~self.imr:
+        """Drive INT. A chip nobody has initialized yet does not operate (datasheet, "Initialization Command Words")."""
+        if self.ready and (self.lines | self.pulsed) & ~self.imr:
             self.irq.set(self.pending() >= 0)
         else:
             self.irq.set(0)
@@ -222,6 +223,7 @@ class I8259(IsaDevice):
         self.single = bool(value & 0x02)
         self.ltim = bool(value & 0x08)
         self.icw_left = 2
+        self.ready = True
         if not value & 0x01:
             self.log_unimp("MCS-80 mode (ICW1 without ICW4): vectors are given as in 8086 mode")
         self.update()
