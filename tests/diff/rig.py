@@ -122,9 +122,10 @@ class Emulated:
     """Run the same snippets by the handlers: 64-bit mode, CPL 0, identity-mapped."""
 
     def __init__(self, cpu: str = "max") -> None:
+        from pcemu._core.mmu import IoSpace, Memory
+
         from pcemu._core import cpumodel
         from pcemu._core.engine import Clock, CpuCore
-        from pcemu._core.mmu import IoSpace, Memory
         self.mem = Memory()
         off = self.mem.alloc("ram", 0x100000)
         self.mem.set_map([(0, 0x80000, "ram", off, 0), (CODE, SIZE, "ram", off, 0x80000), (DATA, SIZE, "ram", off, 0x90000)])
@@ -156,14 +157,16 @@ class Emulated:
         self.mem.write(DATA, m.data)
         for r, v in zip(GPR, m.gpr, strict=True):
             c.set(r, v)
-        c.set("eflags", m.flags | 2)
-        load_fx(c, m.fx)
+        c.set("eflags", m.flags | 0x202)
+        if m.fx is not FRESH_FX:            # integer snippets leave it alone
+            load_fx(c, m.fx)
         c.set("rip", at)
         why = c.run(count)
         if why != want:
             c.halted = False
             return None
-        return Machine([c.get(r) for r in GPR], c.get("eflags"), dump_fx(c, m.fx), self.mem.read(DATA, len(m.data)))
+        return Machine([c.get(r) for r in GPR], c.get("eflags"), dump_fx(c, m.fx) if m.fx is not FRESH_FX else m.fx,
+                       self.mem.read(DATA, len(m.data)))
 
 
 def load_fx(c: object, fx: bytes) -> None:
@@ -196,10 +199,11 @@ def dump_fx(c: object, before: bytes) -> bytes:
 
 
 def fresh_fx() -> bytes:
-    b = bytearray(512)
-    b[0:2] = (0x37F).to_bytes(2, "little")
-    b[24:28] = (0x1F80).to_bytes(4, "little")
-    return bytes(b)
+    """FNINIT's state, the default MXCSR."""
+    return FRESH_FX
+
+
+FRESH_FX = (0x37F).to_bytes(2, "little") + bytes(22) + (0x1F80).to_bytes(4, "little") + bytes(484)
 
 
 @lru_cache(maxsize=1)
