@@ -10,6 +10,7 @@ from pcemu.hw.dma.i8257 import I8257
 from pcemu.hw.input.pckbd import I8042
 from pcemu.hw.intc.i8259 import I8259
 from pcemu.hw.isa.bus import IsaBus
+from pcemu.hw.misc.ioportf0 import FerrLatch
 from pcemu.hw.misc.pcspk import PcSpeaker
 from pcemu.hw.misc.port80 import Port80
 from pcemu.hw.misc.port92 import Port92
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .machine import Machine
 
 FOUR_GIB = 1 << 32
+FERR_IRQ = 13
 
 
 @dataclass
@@ -50,6 +52,10 @@ def add_isa_chips(board: Board, isa: IsaBus, keyboard: bool = True) -> IsaChips:
     pit = chip(I8254, isa, iobase=0x40)
     speaker = chip(PcSpeaker, isa)
     chip(Port80, isa)
+    ferr = chip(FerrLatch, isa)
+    ferr.irq.connect(isa.irq_input(FERR_IRQ))
+    for cpu in board.machine.cpus:
+        cpu.ferr_hook = ferr.ferr[0].set
     for index, backend in enumerate(board.machine.serial_backends):
         if backend is not None:
             chip(IsaSerial, isa, index=index, chardev=backend)

@@ -33,6 +33,7 @@ MODULES: dict[str, str] = {
     "port92": "pcemu.hw.misc.port92",
     "isa-pcspk": "pcemu.hw.misc.pcspk",
     "ioport80": "pcemu.hw.misc.port80",
+    "ioportF0": "pcemu.hw.misc.ioportf0",
     "isa-debug-exit": "pcemu.hw.misc.debugexit",
     "pc-testdev": "pcemu.hw.misc.pc_testdev",
 }
