@@ -296,9 +296,8 @@ def returns() -> Iterator[Case]:
         yield Case("retf 8 to level 3", "= CA iw:8", (mode,), n, mem=dict(shifted), omem=dict(shifted), cpl=0, twins=False,
                    out={"cpl": 3, "cs": name, "ss": "udata", "rsp": "stack - 0x40 + 8", "ds": 0, "es": 0})
         bad: list[tuple[str, Value, Value, Fault]] = [
-            ("CS null", 0, "udata", Fault(13, 0)), ("CS beyond", 0x20B, "udata", Fault(13, 0x208)), ("CS data", "udata",
-                                                                                                     "udata", Fault(13,
-                                                                                                                    "udata & ~3")),
+            ("CS null", 0, "udata", Fault(13, 0)), ("CS beyond", 0x20B, "udata", Fault(13, 0x208)),
+            ("CS data", "udata", "udata", Fault(13, "udata & ~3")),
             ("CS DPL", "kcode32 | 3", "udata", Fault(13, "kcode32")), ("CS absent", "absentcode", "udata",
                                                                        Fault(11, "absentcode & ~3")),
             ("SS another RPL", name, "udata & ~3", Fault(13, "udata & ~3")), ("SS another DPL", name, "kdata | 3",
