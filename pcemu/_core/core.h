@@ -21,7 +21,6 @@ static inline int64_t pcemu_mulhi_s64(int64_t a, int64_t b) { return (int64_t)((
 /* 128/64 -> 64 division. The caller has excluded overflow (hi < d), so no host fault can happen. */
 static inline uint64_t pcemu_div128(uint64_t hi, uint64_t lo, uint64_t d, uint64_t *rem)
 {
-    pcemu_u128 n = ((pcemu_u128)hi << 64) | lo;
     if (hi == 0) { *rem = lo % d; return lo / d; }
 #if defined(__x86_64__)
     uint64_t q, r;
@@ -29,6 +28,7 @@ static inline uint64_t pcemu_div128(uint64_t hi, uint64_t lo, uint64_t d, uint64
     *rem = r;
     return q;
 #else
+    pcemu_u128 n = ((pcemu_u128)hi << 64) | lo;
     *rem = (uint64_t)(n % d);
     return (uint64_t)(n / d);
 #endif

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from pcemu._core import engine  # noqa: F401  (handlers register on import)
 from pcemu._core.decode import row_of
+
+from pcemu._core import engine  # noqa: F401  (handlers register on import)
 from pcemu._core.isa import gen
 
 from . import runner
@@ -52,7 +53,7 @@ def is_memory(code: bytes, bits: int, row: gen.Row) -> bool:
     if not gen.has_modrm(row) or "force_reg" in row.attrs:
         return False
     i = 0
-    while code[i] in PREFIXES or bits == 64 and code[i] & 0xF0 == 0x40:
+    while code[i] in PREFIXES or (bits == 64 and code[i] & 0xF0 == 0x40):
         i += 1
     if row.vex:
         i += 2 if code[i] == 0xC5 else 3
@@ -71,7 +72,7 @@ def sizes(row: gen.Row, mode: str) -> tuple[int, ...]:
         return (2, 3) if long else (2,)
     if row.mnemonic in UNSIZED or "sse" in row.attrs or "mmx" in row.attrs or "fpu" in row.attrs or "xsave" in row.text.lower():
         return ()
-    shown = any(o[0] in "JAI" and o not in ("Ib", "Ibs", "Iw") or len(o) > 1 and o[1] in "vzyap" or o in ("rAX", "eAX")
+    shown = any((o[0] in "JAI" and o not in ("Ib", "Ibs", "Iw")) or (len(o) > 1 and o[1] in "vzyap") or o in ("rAX", "eAX")
                 for o in row.operands if o not in ("AL", "CL", "DX"))
     if not shown and row.mnemonic not in SIZED:
         return ()
@@ -96,7 +97,7 @@ def without_prefix() -> set[int]:
 
 def legal(row: gen.Row, mode: str) -> bool:
     m = MODES[mode]
-    if "i64" in row.attrs and m.bits == 64 or "o64" in row.attrs and m.bits != 64:
+    if ("i64" in row.attrs and m.bits == 64) or ("o64" in row.attrs and m.bits != 64):
         return False
     return not (("pe" in row.attrs or row.vex) and (m.real or m.vm))
 
@@ -151,7 +152,7 @@ def covers(inst: Instance) -> Iterator[tuple[int, str, str]]:
     if c.twin == "mode":
         protected = True
         bits = 32 if bits == 64 else 64 if row_of(code, 64)[0] and not row_of(code, bits)[0] else bits
-    row_id, length, size = row_of(code, bits, protected)
+    row_id, _length, size = row_of(code, bits, protected)
     if not row_id:
         return
     row = rows()[row_id - 1]

@@ -92,7 +92,7 @@ def ptes(size: int) -> bytes:
     for page in range(RAM_SIZE >> 12):
         lin = page << 12
         present = lin < CODE_END or DATA_SEG <= lin < HOLE or lin in (READONLY, SUPERVISOR, FS_SEG, GS_SEG, STACK & ~4095, MMIO)
-        user = lin < HANDLERS or lin >= CODE_SEG and lin != SUPERVISOR
+        user = lin < HANDLERS or (lin >= CODE_SEG and lin != SUPERVISOR)
         out.append(le(lin | (lin != READONLY) << 1 | user << 2 | present, size))
     return b"".join(out)
 

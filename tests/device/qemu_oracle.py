@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import select
 import socket
 import subprocess
 from collections.abc import Callable
@@ -35,11 +36,15 @@ class Poked:
              "-qtest", "stdio", "-qtest-log", "/dev/null", "-qmp", f"unix:{qmp_path},server=on,wait=on", *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
-        while not qmp_path.exists():
-            assert self.process.poll() is None, "qemu did not start"
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(60)
-        self.socket.connect(str(qmp_path))
+        while True:             # the socket appears before it listens
+            assert self.process.poll() is None, "qemu did not start"
+            try:
+                self.socket.connect(str(qmp_path))
+                break
+            except (FileNotFoundError, ConnectionRefusedError):
+                select.select((), (), (), 0.01)
         self.stream = self.socket.makefile("rw")
         self.stream.readline()
         self.qmp("qmp_capabilities")

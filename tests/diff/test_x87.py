@@ -189,12 +189,19 @@ def run_batch(code: bytes, records: list[bytes]) -> tuple[bytes, bytes]:
     m = Machine(fx=fresh_fx())
     m.gpr[1], m.gpr[4], m.gpr[6], m.gpr[7] = len(records), DATA + 0xFF00, DATA + IN, DATA + OUT
     m.data = b"".join(records).ljust(0x10000, b"\0")
+    # FDS is whatever DS the process happens to have: 0, or what 32-bit snippets before this left
+    emu.cpu.set("ds", native().run(assemble_ds(), Machine(fx=m.fx)).gpr[0] & 0xFFFF)
     n = native().run(code, m)
     emu.cpu.set_stops([CODE + Native.SNIP + len(code)])
     e = emu.run_to_stop(code, m)
     emu.cpu.set_stops([])
     assert e is not None, f"the emulated snippet stopped at {emu.cpu.get('rip'):#x}"
     return n.data[OUT:OUT + OUT_SIZE * len(records)], e.data[OUT:OUT + OUT_SIZE * len(records)]
+
+
+@lru_cache(maxsize=1)
+def assemble_ds() -> bytes:
+    return assemble(["mov eax, ds"])[0]
 
 
 FIELDS = [("cw", 0, 4), ("sw", 4, 8), ("tw", 8, 12), ("fip", 12, 16), ("fcs", 16, 18), ("fop", 18, 20), ("fdp", 20, 24),
