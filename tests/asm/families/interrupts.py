@@ -37,6 +37,7 @@ def simple() -> Iterator[Case]:
             yield Case("lock", f".byte 0xF0\n{code}", (mode,), fault=Fault(6), twin="lock-ud")
         for op in ("ud2", ".byte 0x0F,0xFF,0xC1", ".byte 0x0F,0xFF,0x07", ".byte 0x0F,0xB9,0xC1", ".byte 0x0F,0xB9,0x07"):
             yield Case(op, op, (mode,), fault=Fault(6))
+            yield Case(op, f".byte 0xF0\n{op}", (mode,), fault=Fault(6), twin="lock-ud")
     for mode in LEGACY:
         for n in (16, 32):
             w = n // 8
@@ -226,6 +227,10 @@ def returns() -> Iterator[Case]:
     yield Case("iretq at level 3", "= CF", LONG, 64, mem=dict(frame64), omem=dict(frame64), loose="eflags",
                out={"rsp": "stack - 0x20", "ss": "udata2", "rip": "code + 2"},
                check=lambda st: None if st["eflags"] == 0x202 | ID else f"flags {st['eflags']:#x}")
+    frame16 = {"stack": (0x402, 2), "stack + 2": ("ucode16", 2), "stack + 4": (0x3203, 2), "stack + 6": (0x17F0, 2),
+               "stack + 8": ("ustack16", 2)}
+    yield Case("iretw in 64-bit mode", "= CF", LONG, 16, mem=dict(frame16), omem=dict(frame16), oflags="oszapC",
+               out={"rsp": 0x417F0, "ss": "ustack16", "cs": "ucode16", "rip": 0x402})
     odd = frame64 | {"stack": (1 << 47, 8)}
     yield Case("iretq, not canonical", "= CF", LONG, 64, mem=dict(odd), omem=dict(odd), fault=Fault(13, 0))
     kernel = {"stack": ("code + 2", 8), "stack + 8": ("kcode64", 8), "stack + 16": (0x202, 8),
