@@ -1141,7 +1141,7 @@ cdef class Memory:
             free(self.m.ranges)
             free(self.m)
         if self.fd >= 0:
-            os.close(self.fd)
+            sys_close(self.fd)          # at the interpreter's end the os module may be gone
 
     def alloc(self, str name, u64 size):
         """A zero-filled, page-aligned host block for RAM, ROM or video memory; returns its offset in host RAM space."""
@@ -1266,6 +1266,9 @@ cdef extern from "sys/mman.h" nogil:
     enum:
         PROT_NONE, PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_SHARED, MAP_ANONYMOUS, MAP_NORESERVE, MAP_FIXED
     void* MAP_FAILED
+
+cdef extern from "unistd.h" nogil:
+    int sys_close "close"(int)
 
 cdef extern from "Python.h":
     object PyMemoryView_FromMemory(char*, Py_ssize_t, int)
