@@ -76,6 +76,11 @@ def sizes(row: gen.Row, mode: str) -> tuple[int, ...]:
                 for o in row.operands if o not in ("AL", "CL", "DX"))
     if not shown and row.mnemonic not in SIZED:
         return ()
+    usual = 1 if MODES[mode].bits == 16 else 2
+    if row.prefix == 0 and not row.vex:             # NP: no 66, so that only REX.W changes the size
+        return (usual, 3) if long else (usual,)
+    if row.prefix == 1 and not row.vex:
+        return (3 - usual,)
     if not long:
         return (1, 2)
     if "f64" in row.attrs:

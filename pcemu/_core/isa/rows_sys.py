@@ -104,8 +104,10 @@ EF        | OUT DX,eAX           | end time
 0F 01 @F9 | RDTSCP               | feat=rdtscp end time
 0F 33     | RDPMC                | feat=i686
 F3 0F C7 /7 r | RDPID Ry         | feat=rdpid
-0F C7 /6 r | RDRAND Rv           | feat=rdrand f=:oszapc
-0F C7 /7 r | RDSEED Rv           | feat=rdseed f=:oszapc
+NP 0F C7 /6 r | RDRAND Rv        | feat=rdrand f=:oszapc
+66 0F C7 /6 r | RDRAND Rv        | feat=rdrand f=:oszapc
+NP 0F C7 /7 r | RDSEED Rv        | feat=rdseed f=:oszapc
+66 0F C7 /7 r | RDSEED Rv        | feat=rdseed f=:oszapc
 0F A2     | CPUID                | feat=i486
 0F 30     | WRMSR                | priv feat=msr end time
 0F 32     | RDMSR                | priv feat=msr end time
