@@ -27,6 +27,9 @@ FLAGS: list[tuple[str, str, str, str]] = [
     ("both", "69|6B|F[67].[45]|0FAF", "s z a p", "MUL and IMUL leave SF, ZF, AF and PF undefined"),
     ("both", "F[67].[67]", "o s z a p c", "DIV and IDIV leave all flags undefined"),
     ("both", "(C[01]|D[0-3]).[4-7]", "a", "shifts leave AF undefined; both chips set it"),
+    ("386", "0FBC|0FBD", "o s a p c", "BSF and BSR leave all flags but ZF undefined"),
+    ("386", r"0F(A3|AB|B3|BB)|0FBA\.[4-7]", "o s a p", "BT and its kin leave OF, SF, AF and PF undefined"),
+    ("386", "0F(A[45]|A[CD])", "o a", "SHLD and SHRD leave AF, and OF when the count is not one, undefined"),
     ("286", "9D|CF", "iopl nt", "POPF and IRET cannot set IOPL and NT in an 80286's real mode"),
 ]
 
