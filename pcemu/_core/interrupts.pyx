@@ -52,12 +52,16 @@ cdef bint deliver_real(Cpu* c, u32 vector, u64 pc, u32 flags) noexcept nogil:
     return 1
 
 
-cdef bint deliver_task(Cpu* c, u32 sel, u32 has_err, u32 err, u64 pc, u32 ext) noexcept nogil:
-    """Through a task gate; the error code goes onto the new task's stack, in its TSS's width."""
+cdef bint deliver_task(Cpu* c, u32 sel, u32 has_err, u32 err, u64 pc, u32 rf, u32 ext) noexcept nogil:
+    """Through a task gate; the error code goes onto the new task's stack, in its TSS's width. rf: RF in the image saved."""
     cdef Desc d
     cdef Stack s
     cdef u64 v = err
-    if not find_tss(c, sel, EXC_GP, ext, 0, &d) or not task_switch(c, sel, &d, TASK_INT, pc, ext):
+    if not find_tss(c, sel, EXC_GP, ext, 0, &d):
+        return 0
+    c.eflags |= rf
+    if not task_switch(c, sel, &d, TASK_INT, pc, ext):
+        drop_flags(c, F_RF)
         return 0
     if has_err:
         stack_now(c, &s)
@@ -95,7 +99,7 @@ cdef bint deliver_protected(Cpu* c, u32 vector, u32 has_err, u32 err, u32 kind, 
         return exc_err(c, EXC_NP, gate_err)
     sel = lo >> 16
     if t == T_TASK:
-        return deliver_task(c, sel, has_err, err, pc, ext)
+        return deliver_task(c, sel, has_err, err, pc, flags & F_RF, ext)
     # ---- the handler's code segment
     if not (sel & 0xFFFC):
         return exc_err(c, EXC_GP, ext)

@@ -92,15 +92,14 @@ cdef bint load_new_task(Cpu* c, u32* sel, u32 ldt, u32 ext) noexcept nogil:
     for i in range(6):
         put_null(c, i, sel[i])
     put_null(c, LDTR, ldt)
+    c.cpl = 3 if c.eflags & F_VM else sel[CS] & 3
     if not load_ldt(c, ldt, EXC_TS):
         c.exc_err |= ext
         return 0
     if c.eflags & F_VM:
-        c.cpl = 3
         for i in range(6):
             load_seg_real(c, i, sel[i])
         return 1
-    c.cpl = sel[CS] & 3
     if not task_code_seg(c, sel[CS], ext) or not check_stack_seg(c, sel[SS], c.cpl, EXC_TS, ext, &d):
         return 0
     put_seg(c, SS, sel[SS], &d)
