@@ -39,7 +39,7 @@ def startup_seconds() -> float:
     with tempfile.TemporaryDirectory() as name:
         source, elf = Path(name) / "first.S", Path(name) / "first.elf"
         source.write_text(FIRST_INSTRUCTION)
-        subprocess.run(["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none,-N,-Ttext=0x100000",
+        subprocess.run(["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none,-Ttext-segment=0x100000",
                         "-o", elf, source], check=True)  # fmt: skip
         command = [sys.executable, "-m", "pcemu", "-nodefaults", "-display", "none", "-device", "isa-debug-exit,iobase=0xf4",
                    "-kernel", str(elf)]  # fmt: skip

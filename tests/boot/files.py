@@ -25,7 +25,7 @@ def _assembled(name: str) -> Path:
     """guests/NAME.S, linked at 1 MiB: a Multiboot kernel of a few instructions."""
     elf = BUILT / f"{name}.elf"
     elf.parent.mkdir(parents=True, exist_ok=True)
-    command = ["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none,-N,-Ttext=0x100000",
+    command = ["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none,-Ttext-segment=0x100000",
                f"-I{HERE / 'guests'}", "-o", str(elf), str(HERE / "guests" / f"{name}.S")]  # fmt: skip
     subprocess.run(command, check=True)
     return elf
