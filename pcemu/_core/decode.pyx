@@ -441,7 +441,8 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
         op.am = AM_FLAT64 if asz == 3 else AM_GENERAL
     else:
         op.seg = <u8>(seg if seg != 255 else defseg)
-        op.am = AM_FLAT32 if (asz == 2 and (mode & M_FLAT) and op.seg < FS) else AM_GENERAL
+        # code segments are never writable and may not be readable
+        op.am = AM_FLAT32 if (asz == 2 and (mode & M_FLAT) and op.seg < FS and op.seg != CS) else AM_GENERAL
     if mode & M_AC:
         op.am = AM_GENERAL
     if riprel:

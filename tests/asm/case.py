@@ -26,10 +26,10 @@ from functools import lru_cache
 from typing import Any
 
 from . import machine as mach
-from .layout import HIGH, MODES, le
+from .layout import DESCRIPTORS, HIGH, MODES, le
 
 Value = int | str
-Bytes = bytes | tuple[Value, int]       # as they are, or a value and how many bytes it takes
+Bytes = bytes | tuple[Value, int] | list[tuple[Value, int]]         # as they are, or values and how many bytes each takes
 
 ALL = ("real", "vm86", "pm16", "pm32", "pm32s", "compat", "long64")
 LEGACY = ("real", "vm86", "pm16", "pm32", "pm32s", "compat")
@@ -79,6 +79,7 @@ class Case:
     cpu: str = "max"
     without: str = ""                   # a feature the processor lacks
     end: Value = "end"                  # where the snippet comes to its HLT
+    stops: str = ""                     # how the run ends instead of all that: shutdown
     loose: str = ""                     # registers of unspecified value after
     org: Value = 0                      # added to where the code lies
     tables: bool = False                # reads or writes descriptor or page tables: they are put back afterwards
@@ -127,8 +128,11 @@ def value(v: Value, names: dict[str, int]) -> int:
 
 
 @lru_cache(maxsize=64)
-def places(mode: str) -> dict[str, int]:
-    return mach.pointers(MODES[mode])
+def places(mode: str, cpl: int | None = None) -> dict[str, int]:
+    """What expressions may name: pointers of the mode, and as `seg_ds`, `cr0` .. what registers hold before the case says otherwise."""
+    m = MODES[mode]
+    base = mach.baseline([], {}, m, m.cpl if cpl is None else cpl)
+    return mach.pointers(m) | {"seg_" + s: base[s] for s in mach.SEGS} | {k: base.get(k, 0) for k in ("cr0", "cr3", "cr4", "efer", "eflags")}
 
 
 PHYSICAL = mach.physical()
@@ -180,7 +184,7 @@ def _raw(text: str, size: int, bits: int, names: dict[str, int]) -> str:
 
 def expand(case: Case, mode: str) -> Instance:
     bits = MODES[mode].bits
-    names = dict(places(mode))
+    names = dict(places(mode, case.cpl))
     size = case.size
     names["n"] = size or bits
     names["mask"] = (1 << (size or bits)) - 1
@@ -205,6 +209,7 @@ def expand(case: Case, mode: str) -> Instance:
 
 # ------------------------------------------------------------------------------------------------------- state
 
+BY_SELECTOR = {d[0]: n for n, d in DESCRIPTORS.items()}
 _PART = {"ax": "rax", "cx": "rcx", "dx": "rdx", "bx": "rbx", "sp": "rsp", "bp": "rbp", "si": "rsi", "di": "rdi"}
 
 
@@ -216,8 +221,12 @@ def put(state: dict[str, int], name: str, v: int, mode: str) -> None:
         if name in mach.GPR or name == "rip":
             v &= wide if name != "rip" or not long else (1 << 64) - 1
         state[name] = v
-        if name in mach.SEGS and (MODES[mode].real or MODES[mode].vm):
-            state[name + "_base"] = (v & 0xFFFF) << 4
+        if name in mach.SEGS:
+            if not state["cr0"] & 1 or state["eflags"] & 0x20000:
+                state[name + "_base"] = (v & 0xFFFF) << 4
+            elif v & ~3 in BY_SELECTOR:
+                mach.from_gdt(state, name, BY_SELECTOR[v & ~3])
+                state[name] = v
         return
     if name in ("al", "cl", "dl", "bl"):
         r = f"r{name[0]}x"
@@ -261,9 +270,8 @@ def initial(inst: Instance, base: dict[str, int], pattern: int) -> dict[str, int
     c = inst.case
     s = dict(base)
     s["rip"] = inst.values["code"]
-    names = inst.values | {k: base[k] for k in ("cr0", "cr3", "cr4", "efer", "eflags")}
     for k, v in c.regs.items():
-        put(s, k, value(v, names), inst.mode)
+        put(s, k, value(v, inst.values), inst.mode)
     if "eflags" not in c.regs:
         mask, bits = flag_bits(c.flags)
         s["eflags"] = (s["eflags"] | pattern) & ~mask | bits
@@ -273,7 +281,9 @@ def initial(inst: Instance, base: dict[str, int], pattern: int) -> dict[str, int
 def expected(inst: Instance, before: dict[str, int]) -> dict[str, int]:
     c = inst.case
     s = dict(before)
-    for k, v in c.out.items():
+    if c.out.get("cpl") == 0:
+        s["eflags"] &= ~0x20000                 # a way out of virtual-8086 mode
+    for k, v in sorted(c.out.items(), key=lambda kv: kv[0] != "eflags"):      # VM decides what a selector means
         put(s, k, value(v, inst.values), inst.mode)
     mask, bits = flag_bits(c.oflags)
     s["eflags"] = s["eflags"] & ~mask | bits
@@ -288,7 +298,9 @@ def memory(inst: Instance, spec: dict[str, Bytes], m: Value | None) -> Iterator[
     """(physical address, bytes) of a case's memory."""
     names = PHYSICAL | {"n": inst.values["n"], "W": inst.values["W"]}
     for k, data in spec.items():
-        yield value(k, names), data if isinstance(data, bytes) else le(value(data[0], inst.values), data[1])
+        if isinstance(data, tuple):
+            data = [data]
+        yield value(k, names), data if isinstance(data, bytes) else b"".join(le(value(v, inst.values), n) for v, n in data)
     if m is not None:
         c = inst.case
         n = c.msize or c.size // 8 or MODES[inst.mode].bits // 8

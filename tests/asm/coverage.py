@@ -36,7 +36,7 @@ NO_FEATURE_FAULT = set("TZCNT LZCNT WBINVD FENCE CLFLUSH".split())
 BYTE_MEMORY = set("PEXTRB PINSRB".split())
 PREFIXES = {0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3}
 # opcodes that are another instruction, or a prefix, where the row is not legal
-REUSED = set("ARPL MOVSXD INC DEC LES LDS BOUND".split())
+REUSED = set("ARPL MOVSXD INC DEC LES LDS BOUND SAHF LAHF".split())
 
 
 @lru_cache(maxsize=1)
@@ -90,7 +90,7 @@ def sizes(row: gen.Row, mode: str) -> tuple[int, ...]:
 
 def one_byte(row: gen.Row, mode: str) -> bool:
     """Its memory operand cannot cross a limit."""
-    return sizes(row, mode) == (0,) or row.mnemonic in BYTE_MEMORY
+    return sizes(row, mode) == (0,) or row.mnemonic in BYTE_MEMORY or "Eb" in row.operands
 
 
 @lru_cache(maxsize=1)
@@ -137,7 +137,8 @@ def required() -> Iterator[tuple[int, str, str]]:
                 yield row.id, mode, "fault feature"
             if "lock" in row.attrs:
                 yield row.id, mode, "locked"
-            yield row.id, mode, "fault lock"
+            if row.mnemonic not in ALWAYS_FAULT and not ("lock" in row.attrs and forms(row) == ["m"]):
+                yield row.id, mode, "fault lock"
             if row.attrs & {"sse", "mmx", "fpu"}:
                 yield row.id, mode, "fault unit"
 

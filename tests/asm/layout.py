@@ -105,7 +105,7 @@ def image() -> bytes:
         m[addr:addr + len(data)] = data
 
     put(IVT_HANDLERS, b"\xf4" * 256)
-    put(HANDLERS, b"\xf4" * 256)
+    put(HANDLERS, b"\xf4" * 512)         # the second half: where SYSCALL and SYSENTER go
     for v in range(256):
         put(4 * v, le(v, 2) + le(IVT_HANDLERS >> 4, 2))
         put(IDT + 8 * v, gate(0x08, HANDLERS + v, gate_access(v)))

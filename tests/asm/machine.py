@@ -92,7 +92,7 @@ COMMON = SELECTORS | {
     "gdt": lay.GDT, "ldt": lay.LDT, "idt": lay.IDT, "idt64": lay.IDT64, "tssaddr": lay.TSS, "tss64addr": lay.TSS64,
     "tssbaddr": lay.TSS_B, "tss16addr": lay.TSS16, "pd": lay.PD, "pt": lay.PT, "pdpt": lay.PDPT, "paepd": lay.PAE_PD,
     "paept": lay.PAE_PT, "pml4": lay.PML4, "pdpt64": lay.PDPT64, "pd64": lay.PD64, "kstack": lay.KSTACK, "ist": lay.IST,
-    "handlers": lay.HANDLERS, "ivthandlers": lay.IVT_HANDLERS, "port": lay.PORTS, "realstackseg": lay.STACK_SEG >> 4,
+    "handlers": lay.HANDLERS, "entry": lay.HANDLERS + 0x140, "ivthandlers": lay.IVT_HANDLERS, "port": lay.PORTS, "realstackseg": lay.STACK_SEG >> 4,
     "realdataseg": lay.DATA_SEG >> 4, "realcodeseg": lay.CODE_SEG >> 4}
 
 

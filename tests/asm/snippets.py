@@ -11,6 +11,7 @@
     #: om 0x1235
     #: omem data+8 = 00
     #: fault 13 err=0 cr2=hole ip=code+2
+    #: stops shutdown          how the run ends, when not at a HLT
     #: end code+1               where it comes to a HLT, if not behind its last instruction
     #: nocount | notwins
             add     %a, %b
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from .case import ALL, SETS, Case, Fault, Value, regname, value
-from .layout import MODES, le
+from .layout import MODES
 
 _WORDS = re.compile(r"(%?[\w.]+)=((?:\([^)]*\)|\S)+)")
 
@@ -49,24 +50,24 @@ def _modes(text: str) -> tuple[str, ...]:
     return tuple(out)
 
 
-def _bytes(text: str, size: int, names: dict[str, int]) -> bytes:
-    out = b""
+def _bytes(text: str, size: int) -> list[tuple[Value, int]]:
+    out: list[tuple[Value, int]] = []
     width = 1
     for w in text.split():
         m = re.match(r"([bwdqv]):(.*)", w)
         if m:
             width = {"b": 1, "w": 2, "d": 4, "q": 8, "v": size // 8}[m[1]]
             w = m[2]
-            if not w:
-                continue
-        out += bytes.fromhex(w) if width == 1 and not m else le(value(_number(w), names), width)
+        if width == 1 and not m:
+            out += [(byte, 1) for byte in bytes.fromhex(w)]
+        elif w:
+            out.append((_number(w), width))
     return out
 
 
 def _case(title: str, header: list[tuple[str, str]], code: str, size: int, where: str) -> Iterator[Case]:
     c = Case(title, code, size=size)
     groups: list[tuple[str, ...]] = [ALL]
-    mem: list[tuple[str, str, bool]] = []
     for key, rest in header:
         words = dict(_WORDS.findall(rest))
         if key == "modes":
@@ -76,7 +77,9 @@ def _case(title: str, header: list[tuple[str, str]], code: str, size: int, where
             if key == "in":
                 c.flags = flags
             else:
-                c.oflags, c.undef, c.loose = flags, words.pop("undef", ""), words.pop("loose", "").replace(",", " ")
+                c.oflags += flags
+                c.undef += words.pop("undef", "")
+                c.loose += " " + words.pop("loose", "").replace(",", " ")
             target = c.regs if key == "in" else c.out
             for k, v in words.items():
                 target[regname(k[1:], size) if k[0] == "%" else k] = _number(v)
@@ -84,12 +87,12 @@ def _case(title: str, header: list[tuple[str, str]], code: str, size: int, where
             setattr(c, key, _number(rest))
         elif key in ("mem", "omem"):
             a, _, b = rest.partition("=")
-            mem.append((a.strip(), b, key == "omem"))
+            getattr(c, key)[a.strip()] = _bytes(b, size)
         elif key == "fault":
-            c.fault = Fault(int(rest.split()[0]), **{{"err": "error"}.get(k, k): _number(v) for k, v in words.items()})
+            c.fault = Fault(int(rest.split()[0], 0), **{{"err": "error"}.get(k, k): _number(v) for k, v in words.items()})
         elif key in ("cpl", "align", "msize"):
-            setattr(c, key, int(rest))
-        elif key in ("cpu", "without", "feat", "access", "unit", "twin"):
+            setattr(c, key, value(_number(rest), {"n": size}))
+        elif key in ("cpu", "without", "feat", "access", "unit", "twin", "stops"):
             setattr(c, key, rest)
         elif key in ("end", "org"):
             setattr(c, key, _number(rest))
@@ -101,19 +104,8 @@ def _case(title: str, header: list[tuple[str, str]], code: str, size: int, where
             c.twins = False
         elif key != "sizes":
             raise ValueError(f"{where}: {key}?")
-    modes = [m for m in groups[0] if size != 64 or MODES[m].bits == 64]
-    if not mem:
-        c.modes = modes
-        yield c
-        return
-    from .case import PHYSICAL, places
-    for mode in modes:                      # memory may hold pointers, which are the mode's
-        names: dict[str, int] = places(mode) | {"n": size, "mask": (1 << size) - 1}
-        one = Case(**(vars(c) | {"modes": (mode,)}))
-        one.mem, one.omem = dict(c.mem), dict(c.omem)
-        for a, b, after in mem:
-            (one.omem if after else one.mem)[a] = _bytes(b, size, names | {"phys_" + k: v for k, v in PHYSICAL.items()})
-        yield one
+    c.modes = [m for m in groups[0] if size != 64 or MODES[m].bits == 64]
+    yield c
 
 
 def parse(path: Path) -> Iterator[Case]:

@@ -76,7 +76,7 @@ def derive(found: Iterable[Instance]) -> Iterator[tuple[Case, str]]:
     seen = set()
     for inst in found:
         c = inst.case
-        if not c.twins or c.fault is not None or c.org or not c.count:
+        if not c.twins or ((c.fault is not None or c.stops) and c.twin != "runs") or c.org or not c.count:
             continue
         key = (inst.text, inst.mode, c.size, c.cpl, c.access)
         if key in seen:
@@ -87,3 +87,5 @@ def derive(found: Iterable[Instance]) -> Iterator[tuple[Case, str]]:
                 yield t, inst.mode
         for t in rule_faults(c, inst.mode):
             yield t, inst.mode
+        if c.priv and inst.mode == "real":
+            yield _fault(c, "priv", Fault(13), {}, cpl=None), "vm86"

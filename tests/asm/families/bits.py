@@ -164,6 +164,11 @@ def bytes_and_crc() -> Iterator[Case]:
         yield Case("movbe load", "movbe %d, %m", modes(n), n, m=v, out={regname("d", n): r}, access="r", feat="movbe")
         yield Case("movbe store", "movbe %m, %d", modes(n), n, regs={regname("d", n): v}, om=r, access="w", feat="movbe")
 
+    v = 0xF1E2D3C4B5A69788
+    r = int.from_bytes(le(v, 8), "big")
+    for code, m, om, out in (("F0", v, None, {"rdx": r}), ("F1", None, r, {})):
+        yield Case("movbe with 66 and REX.W", f"= 66 48 0F 38 {code} /2m", ("long64",), 0, 8, regs={"rdx": v} if om else {}, m=m, om=om, out=out)   # type: ignore[arg-type]
+
     def crc(c: int, data: bytes) -> int:
         for byte in data:               # Castagnoli's polynomial, reflected
             c ^= byte
@@ -178,6 +183,7 @@ def bytes_and_crc() -> Iterator[Case]:
             common = {"modes": modes(n), "size": n, "out": {"rdx": r}, "feat": "sse4.2", "twins": start == 0}
             yield Case(f"crc32 of {n} bits", f"crc32 {'rdx' if n == 64 else 'edx'}, %b", regs={"edx": start, regname("b", n): v}, **common)
             yield Case(f"crc32 of {n} bits", f"crc32 {'rdx' if n == 64 else 'edx'}, %m", regs={"edx": start}, m=v, access="r", **common)
+    yield Case("crc32 rdx, m8", "crc32 rdx, byte ptr [rdi]", ("long64",), 8, regs={"rdx": 0}, m=7, out={"rdx": crc(0, b"\x07")})
     yield Case("crc32 rdx, bl", "crc32 rdx, bl", ("long64",), regs={"rdx": 0x1234_5678_0000_0000, "bl": 7}, out={"rdx": crc(0, b"\x07")})
 
 

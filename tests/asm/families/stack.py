@@ -111,7 +111,6 @@ def all_registers(n: int) -> Iterator[Case]:
 def frames(n: int) -> Iterator[Case]:
     w = n // 8
     bp = regname("bp", n)
-    old: Value = "stack + 0x100"
 
     def image(*words: Value) -> dict[str, tuple[Value, int]]:
         return {f"stack - {w * (i + 1)}": (v, w) for i, v in enumerate(words)}
@@ -136,7 +135,6 @@ def frames(n: int) -> Iterator[Case]:
             yield Case("enter, locals below the stack", "= " + dash(n) + "C8 iw:0x1000 ib:0", (mode,), n, fault=Fault(14, 6, f"stack - {w} - 0x1000 + stackbase"))
             yield Case("leave above the stack", "= " + dash(n) + "C9", (mode,), n, regs={"rbp": "guard + 0x1000"},
                        fault=Fault(14, 4, "guard + 0x1000 + stackbase"))
-    assert old
 
 
 def transfers(n: int) -> Iterator[Case]:
