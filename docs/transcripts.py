@@ -4,8 +4,8 @@
     python docs/transcripts.py --write          ... and put into the page what they print now
     python docs/transcripts.py architecture.md  one page
 
-A block of kind `console` holds commands behind "$ " and their output; a line "\\" at its end goes on. One of kind `pycon` is a
-session of Python. A line "..." in an output stands for any number of lines. Everything of a page runs in one directory, in
+A block of kind `console` holds commands behind "$ " and their output, "> " going on with a command. One of kind `pycon` is
+Python as it is typed. A line "..." in an output stands for any number of lines. Everything of a page runs in one directory, in
 the order of the page; blocks of other kinds are only text. Two comments are obeyed as well:
 
     <!-- install: DIR -->   the package in DIR is there from here on, as after `pip install DIR`
@@ -33,7 +33,7 @@ BLOCK = re.compile(r"^```(console|pycon)\n(.*?)^```$|^<!-- (install): (\S+) -->$
 QUOTE = re.compile(r"^<!-- from (\S+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATIENCE = 120
 # What runs the Python of a page: a chunk of source in, what it printed out.
-SESSION = """
+INTERPRETER = """
 import contextlib, io, json, sys
 names = {"__name__": "page"}
 for line in sys.stdin:
@@ -75,7 +75,7 @@ class Place:
             (tools / name).chmod(0o755)
         self.env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(directory), "LC_ALL": "C.UTF-8",
                     "PYTHONDONTWRITEBYTECODE": "1"}
-        self.session: subprocess.Popen[str] | None = None
+        self.interpreter: subprocess.Popen[str] | None = None
 
     def run(self, kind: str, source: str) -> list[str]:
         text = self.console(source) if kind == "console" else self.python(source)
@@ -100,18 +100,18 @@ class Place:
 
     def python(self, source: str) -> str:
         """In one interpreter for the page, which does not mix with this one."""
-        if self.session is None:
-            self.session = subprocess.Popen([sys.executable, "-c", SESSION], cwd=self.directory, env=self.env, text=True,
+        if self.interpreter is None:
+            self.interpreter = subprocess.Popen([sys.executable, "-c", INTERPRETER], cwd=self.directory, env=self.env, text=True,
                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self.session.stdin is not None and self.session.stdout is not None
-        self.session.stdin.write(json.dumps(source + "\n") + "\n")
-        self.session.stdin.flush()
-        answer: str = json.loads(self.session.stdout.readline())
+        assert self.interpreter.stdin is not None and self.interpreter.stdout is not None
+        self.interpreter.stdin.write(json.dumps(source + "\n") + "\n")
+        self.interpreter.stdin.flush()
+        answer: str = json.loads(self.interpreter.stdout.readline())
         return answer
 
     def close(self) -> None:
-        if self.session is not None:
-            self.session.communicate()
+        if self.interpreter is not None:
+            self.interpreter.communicate()
 
 
 def steps(kind: str, text: str) -> Iterator[Step]:

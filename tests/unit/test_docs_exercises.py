@@ -68,7 +68,7 @@ def test_exercises(tmp_path: Path) -> None:
     insert(core / "x_bits.pyx", 'include "gen/features.pxi"\n', blocks(1, "cython")[0] + "\n\n")
     insert(core / "isa" / "features.py", "umip rdpid fsrm", "movdiri ")
 
-    lines, used, session = blocks(2, "text")
+    lines, used, typed = blocks(2, "text")
     anchors = {"state.pxd": "    u64 vm_hsave\n", "isa/state_table.py": '    ("hwcr", "hwcr", 64, 0),',
                "x_msr.pyx": "        (0x1D9, B_FIELD,"}  # fmt: skip
     for line in lines.splitlines():
@@ -81,8 +81,9 @@ def test_exercises(tmp_path: Path) -> None:
     insert(tree / "tests" / "asm" / "families" / "bits.py", "\n    def crc(", blocks(1, "python")[0])
     check(tree, covered)
     check(tree, used)
-    steps = list(transcripts.steps("pycon", session))
+    steps = list(transcripts.steps("pycon", typed))
     chunks = [MAKE_CPU, *(step.source for step in steps)]
-    done = subprocess.run([sys.executable, "-c", transcripts.SESSION], input="".join(json.dumps(f"{c}\n") + "\n" for c in chunks),
-                          cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}, text=True, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run([sys.executable, "-c", transcripts.INTERPRETER], cwd=tree,
+                          input="".join(json.dumps(f"{chunk}\n") + "\n" for chunk in chunks),
+                          env={**os.environ, "PYTHONPATH": str(tree)}, text=True, stdout=subprocess.PIPE, check=True)
     assert [json.loads(line).splitlines() for line in done.stdout.splitlines()] == [[], *(step.output for step in steps)]
