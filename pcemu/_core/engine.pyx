@@ -326,7 +326,6 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
             c.single = 0
             if c.exit == EXIT_CALLBACK:
                 return RUN_ERROR
-            c.n_exc += 1
             if not deliver_exception(c, c.pc):
                 return RUN_SHUTDOWN
             continue
@@ -334,7 +333,6 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
             b = lookup(c, c.pc, 0)
             if b is NULL:
                 c.single = 0
-                c.n_exc += 1
                 if not deliver_exception(c, c.pc):
                     return RUN_SHUTDOWN
                 continue
@@ -359,13 +357,11 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
             c.n_single += 1
         elif c.exit == EXIT_FAULT:
             take_back(c)
-            c.n_exc += 1
             c.dr6_pending = 0
             c.pending &= ~<u32>PEND_DEBUG
             if not deliver_exception(c, c.pc):
                 return RUN_SHUTDOWN
         elif c.exit == EXIT_INT:
-            c.n_exc += 1
             if not deliver_exception(c, c.pc):
                 return RUN_SHUTDOWN
         elif c.exit == EXIT_HALT:
@@ -599,7 +595,6 @@ cdef class CpuCore:
                         continue
                     vector = v & 0xff
                     self.c.halted = 0
-                    self.c.n_irq += 1
                     if not deliver_irq(self.c, vector, self.c.pc):
                         self.settle()
                         return "shutdown"

@@ -16,6 +16,9 @@ cdef bint st_slow(Cpu* c, Op* op, u64 va, u64 v, int size) noexcept nogil
 cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcept nogil
 cdef u8* rw_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil
 cdef bint rw_commit(Cpu* c, Op* op) noexcept nogil
+# Host pointer for a store of size bytes inside one page of RAM that the TLB does not hold, translated code there dropped.
+# NULL: not such a page (the store itself will tell), or EXIT_SINGLE is pending in c.exit.
+cdef u8* ram_for_write(Cpu* c, Op* op, u64 va, int size) noexcept nogil
 cdef void copy_small(u8* dst, const u8* src, int size) noexcept nogil
 
 # would a write of size bytes (up to two pages) at va go through? False: the fault (or re-run request) is pending.

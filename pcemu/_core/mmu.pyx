@@ -775,6 +775,23 @@ cdef bint rw_commit(Cpu* c, Op* op) noexcept nogil:
     return c.w_kind == c.w_size or phys_write(c, c.w_pa1, c.wbuf + c.w_kind, c.w_size - c.w_kind)
 
 
+cdef u8* ram_for_write(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
+    """What a REP chunk is must not depend on what the TLB holds or where code has been translated."""
+    cdef u64 pa
+    cdef Range* r
+    c.exit = EXIT_NONE
+    if (va & 4095) + size > 4096 or (c.dr[7] & 0xff and watched(c, va, size)):
+        return NULL
+    if not c.efer & EFER_LMA:
+        va = <u32>va
+    if not xlate(c, va, ACC_WRITE, c.cpl, &pa):
+        return NULL
+    r = find_range(c.m, pa)
+    if r is NULL or r.kind != R_RAM or pa + size - 1 > r.end or not code_guard(c, op, pa, size):
+        return NULL
+    return c.m.ram + r.off + (pa - r.start)
+
+
 cdef void copy_small(u8* dst, const u8* src, int size) noexcept nogil:
     memcpy(dst, src, size)
 

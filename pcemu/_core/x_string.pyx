@@ -30,7 +30,7 @@ cdef inline bint str_ea(Cpu* c, Op* op, u32 seg, u64 off, int size, int access) 
 
 cdef inline bint bulk(Cpu* c, Op* op) noexcept nogil:
     """May one chunk be more than one element?"""
-    return not c.single and not (c.mode & M_TF)
+    return not (c.mode & M_TF)
 
 
 cdef inline u64 chunk(u64 cnt, u64 src, u64 dst, u32 b) noexcept nogil:

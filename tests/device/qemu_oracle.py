@@ -6,8 +6,8 @@ QEMU's processor halts at once (`Poked`) or runs the ROM (`scripted`), under -ic
 from __future__ import annotations
 
 import json
-import shutil
 import select
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable
