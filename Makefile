@@ -74,7 +74,7 @@ boot: build guests
 
 lint: venv
 	@$(PY) -m ruff check .
-	@.venv/bin/cython-lint pcemu
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint pcemu
 
 types: venv
 	@$(PY) -m mypy

@@ -163,7 +163,8 @@ def write_if_changed(path: Path, text: str) -> None:
 def expand_templates() -> None:
     from Cython.Tempita import Template
     for src in sorted(CORE.glob("*.pxi.in")):
-        write_if_changed(GEN / src.name[:-3], Template(src.read_text(), name=src.name).substitute())
+        text = Template(src.read_text(), name=src.name).substitute()
+        write_if_changed(GEN / src.name[:-3], text.rstrip("\n") + "\n")
 
 
 def size_rule(row: Row) -> int:
