@@ -57,7 +57,7 @@ sse - 0 - 0 | prefetchnta %m | |
 sse - 0 - 0 | prefetcht0 %m | |
 sse - 0 - 0 | prefetcht1 %m | |
 sse - 0 - 0 | prefetcht2 %m | |
-3dnowprefetch - 0 - 0 | prefetchw %m | |
+- - 0 - 0 | prefetchw %m | |
 """
 BY_HAND_ROWS = {"LDMXCSR", "STMXCSR", "MASKMOVQ", "MASKMOVDQU", "EMMS"}
 

@@ -129,5 +129,5 @@ NP 0F C3     | MOVNTI My,Gy         | feat=sse2
 0F 18 /1 m   | PREFETCHT0 Mb        | feat=sse
 0F 18 /2 m   | PREFETCHT1 Mb        | feat=sse
 0F 18 /3 m   | PREFETCHT2 Mb        | feat=sse
-0F 0D m      | PREFETCHW Mb         | feat=3dnowprefetch
+0F 0D m      | PREFETCHW Mb         |
 """

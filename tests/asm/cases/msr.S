@@ -355,5 +355,4 @@
 #: prefetcht2
         prefetcht2 [%DI]
 #: prefetchw
-#: feat 3dnowprefetch
         prefetchw [%DI]
