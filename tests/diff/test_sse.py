@@ -167,7 +167,8 @@ def test_misaligned_mode(batch: Any) -> None:
     """AMD's MXCSR.MM allows it to all instructions but moves."""
     s = native.states(np.random.default_rng(8), 32, "int")
     s["mxcsr"] |= 1 << 17
-    check(batch, misaligned_texts(), lambda t: s.copy())
+    # the approximations are ours, not the host's (test_approximations)
+    check(batch, [t for t in misaligned_texts() if not t.startswith(("rcp", "rsqrt"))], lambda t: s.copy())
 
 
 def test_pending_x87_exception(batch: Any) -> None:
