@@ -29,6 +29,7 @@ cdef enum:
     B_MCG_CTL = 12
     B_MC = 13           # machine-check bank registers: CTL, STATUS, ADDR, MISC
     B_RO_FIELD = 14
+    B_UCODE = 15
     B_NONE = 0xFFFF     # no feature needed
 
 cdef struct Msr:
@@ -84,7 +85,7 @@ def _fill():
         (0x048, B_FIELD, <size_t>&z.spec_ctrl, 7, FEAT_SPEC_CTRL, FEAT_IBRS),
         (0x049, B_WRITE, 0, 1, FEAT_SPEC_CTRL, FEAT_IBPB),                  # PRED_CMD
         (0x079, B_WRITE, 0, every, FEAT_INTEL),                             # BIOS_UPDT_TRIG
-        (0x08B, B_IGNORE, 0, <u64>1 << 32, FEAT_INTEL),                     # BIOS_SIGN_ID: microcode revision
+        (0x08B, B_UCODE, 0, 0, FEAT_INTEL, FEAT_AMD),                       # BIOS_SIGN_ID, PATCH_LEVEL: microcode revision
         (0x0FE, B_CONST, 0, 0x508, FEAT_MTRR),                              # MTRRCAP: 8 variable, fixed, WC
         (0x10A, B_RO_FIELD, <size_t>&z.arch_caps, 0, FEAT_ARCH_CAPABILITIES),
         (0x174, B_FIELD, <size_t>&z.sysenter_cs, low, FEAT_SEP),
@@ -188,6 +189,8 @@ cdef bint read_msr(Cpu* c, u32 number, u64* v) noexcept nogil:
         return tsc_deadline_access(c, 0, v)
     elif m.kind == B_WRITE:
         return gp(c)
+    elif m.kind == B_UCODE:
+        v[0] = 0x01000065 if has_feat(c, FEAT_AMD) else <u64>1 << 32
     else:
         v[0] = (<u64*>(<u8*>c + m.off))[0]
     return 1
@@ -241,7 +244,7 @@ cdef bint write_msr(Cpu* c, u32 number, u64 v) noexcept nogil:
         if not canonical(v):
             return gp(c)
         p[0] = v
-    elif m.kind == B_IGNORE:
+    elif m.kind == B_IGNORE or m.kind == B_UCODE:
         return 1
     elif m.kind == B_WRITE:
         return gp(c) if v & ~m.mask else 1

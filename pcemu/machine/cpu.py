@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pcemu.qom.errors import PcemuError
@@ -20,9 +21,17 @@ def add_cpu(machine: Machine, default: str) -> Any:
     spec = machine.config.cpu or default
     model = machine.parse_cpu(spec)
     cpu = machine.core.Cpu(machine.memory, machine.io, machine.clock.core, model, seed=machine.config.seed)
+    cpu.msr_hook = partial(note_msr, machine)
     machine.cpus.append(cpu)
     machine.cpu_models.append(model)
     return cpu
+
+
+def note_msr(machine: Machine, number: int, value: int | None) -> None:
+    """A model-specific register the processor does not have: the guest gets #GP, the log (-d guest_errors) a line."""
+    log = machine.log
+    if log.guest_errors:
+        log.write(f"cpu: RDMSR of {number:#x}\n" if value is None else f"cpu: WRMSR of {number:#x}, value {value:#x}\n")
 
 
 def parse_cpu(spec: str) -> Any:
