@@ -27,6 +27,14 @@ cdef s64 NEVER = 0x7fffffffffffffff
 
 # ================================================================================================= translation
 
+cdef inline bint beyond(Cpu* c, u64 pc, u32 n) noexcept nogil:
+    """Do n bytes of code at pc reach beyond the code segment? Then #GP(0) is pending."""
+    if c.mode & M_CODE64 or c.seg[CS].limit - pc >= n - 1:
+        return 0
+    set_exc_err(c, EXC_GP, 0)
+    return 1
+
+
 cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) noexcept nogil:
     """Decode from lin (whose page lies at host) into a new block. NULL: a fault is pending, or the arena is full (EXIT_NONE)."""
     cdef Mach* m = c.m
@@ -55,7 +63,7 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
             k = 4096 - off
             memcpy(buf, host + off, k)
             memset(buf + k, 0, sizeof(buf) - k)
-            if not mmu.fetch_page(c, lin + k, &host2):
+            if beyond(c, pc, k + 1) or not mmu.fetch_page(c, lin + k, &host2):
                 return NULL
             if host2 is NULL:
                 host2 = mmio_code(c, lin + k, buf + 32 - 16)
@@ -65,6 +73,8 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
             length = decode(c, c.mode, buf, 15, 0, op)
             if length < 0:
                 length = 15
+            if beyond(c, pc, length):
+                return NULL
             b.cross = <u32>length - k if <u32>length > k else 0
             memcpy(b.tail, buf + k, b.cross)
             n = 1
@@ -104,7 +114,7 @@ cdef u8* mmio_code(Cpu* c, u64 lin, u8* buf) noexcept nogil:
     return buf
 
 
-cdef Block* mmio_block(Cpu* c, u64 lin) noexcept nogil:
+cdef Block* mmio_block(Cpu* c, u64 pc, u64 lin) noexcept nogil:
     """Code outside RAM and ROM runs one uncached instruction at a time from the CPU's scratch block."""
     cdef Block* b = &c.scratch
     cdef u8 buf[32]
@@ -114,6 +124,8 @@ cdef Block* mmio_block(Cpu* c, u64 lin) noexcept nogil:
     length = decode(c, c.mode, buf, 15, 0, c.scratch_ops)
     if length < 0:
         length = 15
+    if beyond(c, pc, length):
+        return NULL
     memset(b, 0, sizeof(Block))
     b.ops = c.scratch_ops
     b.addr = ~<u64>0 - 64
@@ -124,8 +136,13 @@ cdef Block* mmio_block(Cpu* c, u64 lin) noexcept nogil:
     return b
 
 
-cdef Block* single_block(Cpu* c, u64 lin, u8* host) noexcept nogil:
-    """The one instruction at lin, uncached, in the CPU's scratch block."""
+cdef inline bint segment_ends(Cpu* c, u64 pc, u64 lin) noexcept nogil:
+    """Does the code segment end inside the page? Its instructions there are looked at one by one, against the limit."""
+    return not c.mode & M_CODE64 and c.seg[CS].limit - pc < 4095 - (lin & 4095)
+
+
+cdef Block* single_block(Cpu* c, u64 pc, u64 lin, u8* host) noexcept nogil:
+    """The one instruction at pc, uncached, in the CPU's scratch block."""
     cdef Block* b = &c.scratch
     cdef u32 off = lin & 4095, k
     cdef int length
@@ -141,7 +158,7 @@ cdef Block* single_block(Cpu* c, u64 lin, u8* host) noexcept nogil:
         k = 4096 - off
         memcpy(buf, host + off, k)
         memset(buf + k, 0, sizeof(buf) - k)
-        if not mmu.fetch_page(c, lin + k, &host2):
+        if beyond(c, pc, k + 1) or not mmu.fetch_page(c, lin + k, &host2):
             return NULL
         if host2 is NULL:
             host2 = mmio_code(c, lin + k, buf + 16)
@@ -152,6 +169,8 @@ cdef Block* single_block(Cpu* c, u64 lin, u8* host) noexcept nogil:
         if length < 0:
             length = 15
         b.cross = <u32>length - k if <u32>length > k else 0
+    if beyond(c, pc, length):
+        return NULL
     b.nbytes = length
     set_exit_op(c.scratch_ops + 1, length)
     return b
@@ -176,16 +195,16 @@ cdef Block* lookup(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
     if not mmu.fetch_page(c, lin, &host):
         return NULL
     if host is NULL:
-        return mmio_block(c, lin)
-    if not cacheable:
-        return single_block(c, lin, host)
+        return mmio_block(c, pc, lin)
+    if not cacheable or segment_ends(c, pc, lin):
+        return single_block(c, pc, lin, host)
     addr = <u64>(host - c.m.ram) + (lin & 4095)
     b = blocks.find_block(c.m, addr, c.mode)
     if b is not NULL and UNLIKELY(b.cross):
-        if not mmu.fetch_page(c, (lin & ~<u64>4095) + 4096, &host2):
+        if beyond(c, pc, b.nbytes) or not mmu.fetch_page(c, (lin & ~<u64>4095) + 4096, &host2):
             return NULL
         if host2 is NULL or not same(b.tail, host2, b.cross):
-            return single_block(c, lin, host)
+            return single_block(c, pc, lin, host)
         return b
     if b is NULL:
         b = translate_block(c, pc, lin, host, MAX_OPS)
