@@ -91,7 +91,7 @@ docs: build
 	@echo "docs/_build/html/index.html"
 
 clean:
-	rm -rf docs/_build docs/reference build dist *.egg-info pcemu/data/tour.elf .venv/installed
+	rm -rf docs/_build docs/reference build dist *.egg-info pcemu/data/tour.elf pcemu/_core/gen .venv/installed
 	find pcemu -name '*.so' -delete
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 

@@ -100,15 +100,27 @@ cdef Op* h_exit(Cpu* c, Op* op) noexcept nogil:
     cdef u64 pc = c.r[R_PC] + op.pcoff
     cdef Block* b = c.cur.chain0
     if not (c.mode & M_CODE64):
-        pc = <u32>pc
-        if not c.mode & M_CODE32:
-            pc = <u16>pc
+        pc = <u32>pc                    # 16-bit code too: only branches cut it to 16 bits (SDM vol. 2, JMP)
     if LIKELY(b is not NULL):
         return enter(c, b, pc)
     c.pc = pc
     c.link = &c.cur.chain0
     c.exit = EXIT_PC
     return NULL
+
+
+cdef Op* h_limit(Cpu* c, Op* op) noexcept nogil:
+    """Before the first op of a block in a limited segment: where the end lies beyond the limit the instructions run one by one."""
+    if UNLIKELY(c.r[R_PC] + c.cur.nbytes - 1 > c.seg[CS].limit):
+        c.exit = EXIT_SINGLE
+        c.fault_op = op + 1
+        return NULL
+    return op[1].fn(c, op + 1)
+
+
+cdef void set_limit_op(Op* op) noexcept nogil:
+    memset(op, 0, sizeof(Op))
+    op.fn = h_limit
 
 
 cdef void set_exit_op(Op* op, u32 pcoff) noexcept nogil:

@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 
 from pcemu._core.access cimport *
 from pcemu._core cimport blocks
-from pcemu._core.decode cimport DEC_MORE, add_handler, decode, set_exit_op
+from pcemu._core.decode cimport DEC_MORE, add_handler, decode, set_exit_op, set_limit_op
 from pcemu._core.interrupts cimport breakpoint_hits, deliver_debug, deliver_exception, deliver_irq, deliver_nmi, rf_set
 from pcemu._core.mmu cimport IoSpace, Memory
 from pcemu._core.simd cimport fp_enter, fp_leave
@@ -21,18 +21,27 @@ register_all(add_handler)
 cdef enum:
     MAX_OPS = 64            # of a block
     QUANTUM = 50000         # instructions between looks at exit_request and the host's clock
+    BARRAGE = 20000         # exceptions and interrupts delivered between such looks
 
 cdef s64 NEVER = 0x7fffffffffffffff
 
 
 # ================================================================================================= translation
 
+cdef inline bint beyond(Cpu* c, u64 pc, u32 n) noexcept nogil:
+    """Do n bytes of code at pc reach beyond the code segment? Then #GP(0) is pending."""
+    if c.mode & M_CODE64 or c.seg[CS].limit - pc >= n - 1:
+        return 0
+    set_exc_err(c, EXC_GP, 0)
+    return 1
+
+
 cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) noexcept nogil:
     """Decode from lin (whose page lies at host) into a new block. NULL: a fault is pending, or the arena is full (EXIT_NONE)."""
     cdef Mach* m = c.m
     cdef u32 off = lin & 4095
     cdef u64 addr = <u64>(host - m.ram) + off
-    cdef Block* b = blocks.new_block(m, max_insns + 2)
+    cdef Block* b = blocks.new_block(m, max_insns + 3)
     cdef u32 n = 0, pos = 0, k
     cdef int length
     cdef Op* op
@@ -46,6 +55,9 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
     b.addr = addr
     b.mode = c.mode
     op = b.ops
+    if c.mode & M_LIM:
+        set_limit_op(op)
+        op += 1
     while True:
         length = decode(c, c.mode, host + off + pos, 4096 - off - pos, pos, op)
         if length == DEC_MORE:
@@ -55,7 +67,7 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
             k = 4096 - off
             memcpy(buf, host + off, k)
             memset(buf + k, 0, sizeof(buf) - k)
-            if not mmu.fetch_page(c, lin + k, &host2):
+            if beyond(c, pc, k + 1) or not mmu.fetch_page(c, lin + k, &host2):
                 return NULL
             if host2 is NULL:
                 host2 = mmio_code(c, lin + k, buf + 32 - 16)
@@ -65,6 +77,8 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
             length = decode(c, c.mode, buf, 15, 0, op)
             if length < 0:
                 length = 15
+            if beyond(c, pc, length):
+                return NULL
             b.cross = <u32>length - k if <u32>length > k else 0
             memcpy(b.tail, buf + k, b.cross)
             n = 1
@@ -80,7 +94,8 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
         if n >= max_insns or off + pos >= 4096:
             break
     set_exit_op(op, pos)
-    b.n = b.n_ops = n
+    b.n = n
+    b.n_ops = <u32>(op - b.ops)
     b.nbytes = pos
     c.n_trans += 1
     c.n_trans_insn += n
@@ -104,7 +119,7 @@ cdef u8* mmio_code(Cpu* c, u64 lin, u8* buf) noexcept nogil:
     return buf
 
 
-cdef Block* mmio_block(Cpu* c, u64 lin) noexcept nogil:
+cdef Block* mmio_block(Cpu* c, u64 pc, u64 lin) noexcept nogil:
     """Code outside RAM and ROM runs one uncached instruction at a time from the CPU's scratch block."""
     cdef Block* b = &c.scratch
     cdef u8 buf[32]
@@ -114,6 +129,8 @@ cdef Block* mmio_block(Cpu* c, u64 lin) noexcept nogil:
     length = decode(c, c.mode, buf, 15, 0, c.scratch_ops)
     if length < 0:
         length = 15
+    if beyond(c, pc, length):
+        return NULL
     memset(b, 0, sizeof(Block))
     b.ops = c.scratch_ops
     b.addr = ~<u64>0 - 64
@@ -124,8 +141,13 @@ cdef Block* mmio_block(Cpu* c, u64 lin) noexcept nogil:
     return b
 
 
-cdef Block* single_block(Cpu* c, u64 lin, u8* host) noexcept nogil:
-    """The one instruction at lin, uncached, in the CPU's scratch block."""
+cdef inline bint segment_ends(Cpu* c, u64 pc, u64 lin) noexcept nogil:
+    """Does the code segment end inside the page? Its instructions there are looked at one by one, against the limit."""
+    return not c.mode & M_CODE64 and c.seg[CS].limit - pc < 4095 - (lin & 4095)
+
+
+cdef Block* single_block(Cpu* c, u64 pc, u64 lin, u8* host) noexcept nogil:
+    """The one instruction at pc, uncached, in the CPU's scratch block."""
     cdef Block* b = &c.scratch
     cdef u32 off = lin & 4095, k
     cdef int length
@@ -141,7 +163,7 @@ cdef Block* single_block(Cpu* c, u64 lin, u8* host) noexcept nogil:
         k = 4096 - off
         memcpy(buf, host + off, k)
         memset(buf + k, 0, sizeof(buf) - k)
-        if not mmu.fetch_page(c, lin + k, &host2):
+        if beyond(c, pc, k + 1) or not mmu.fetch_page(c, lin + k, &host2):
             return NULL
         if host2 is NULL:
             host2 = mmio_code(c, lin + k, buf + 16)
@@ -152,6 +174,8 @@ cdef Block* single_block(Cpu* c, u64 lin, u8* host) noexcept nogil:
         if length < 0:
             length = 15
         b.cross = <u32>length - k if <u32>length > k else 0
+    if beyond(c, pc, length):
+        return NULL
     b.nbytes = length
     set_exit_op(c.scratch_ops + 1, length)
     return b
@@ -162,7 +186,20 @@ cdef inline u64 lin_of(Cpu* c, u64 pc) noexcept nogil:
 
 
 cdef Block* lookup(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
-    """The block at pc in the present mode. NULL: fault pending."""
+    """The block at pc in the present mode, none of it beyond CS's limit. NULL: fault pending."""
+    cdef Block* b = any_block(c, pc, cacheable)
+    if c.mode & M_LIM and b is not NULL and UNLIKELY(pc + b.nbytes - 1 > c.seg[CS].limit):
+        if b != &c.scratch:
+            b = any_block(c, pc, 0)
+            if b is NULL:
+                return NULL
+        if pc + b.nbytes - 1 > c.seg[CS].limit:
+            set_exc_err(c, EXC_GP, 0)
+            return NULL
+    return b
+
+
+cdef Block* any_block(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
     cdef u64 lin = lin_of(c, pc)
     cdef JcEntry* e = &c.jc[(lin ^ (lin >> 12)) & JC_MASK]
     cdef u8* host
@@ -176,16 +213,16 @@ cdef Block* lookup(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
     if not mmu.fetch_page(c, lin, &host):
         return NULL
     if host is NULL:
-        return mmio_block(c, lin)
-    if not cacheable:
-        return single_block(c, lin, host)
+        return mmio_block(c, pc, lin)
+    if not cacheable or segment_ends(c, pc, lin):
+        return single_block(c, pc, lin, host)
     addr = <u64>(host - c.m.ram) + (lin & 4095)
     b = blocks.find_block(c.m, addr, c.mode)
     if b is not NULL and UNLIKELY(b.cross):
-        if not mmu.fetch_page(c, (lin & ~<u64>4095) + 4096, &host2):
+        if beyond(c, pc, b.nbytes) or not mmu.fetch_page(c, (lin & ~<u64>4095) + 4096, &host2):
             return NULL
         if host2 is NULL or not same(b.tail, host2, b.cross):
-            return single_block(c, lin, host)
+            return single_block(c, pc, lin, host)
         return b
     if b is NULL:
         b = translate_block(c, pc, lin, host, MAX_OPS)
@@ -198,7 +235,7 @@ cdef Block* lookup(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
             b = translate_block(c, pc, lin, host, MAX_OPS)
             if b is NULL:
                 return NULL
-        blocks.commit_block(c.m, b, b.n + 1)
+        blocks.commit_block(c.m, b, b.n_ops + 1)
         if b.cross:
             return b
     e.lin = lin
@@ -236,8 +273,6 @@ cdef void take_back(Cpu* c) noexcept nogil:
     c.pc = c.r[R_PC] + c.fault_op.pcoff
     if not c.mode & M_CODE64:
         c.pc = <u32>c.pc
-        if not c.mode & M_CODE32:
-            c.pc = <u16>c.pc if c.seg[CS].limit <= 0xffff else <u32>c.pc
 
 
 cdef bint exec_breakpoint(Cpu* c, u64 pc) noexcept nogil:
@@ -261,7 +296,17 @@ cdef enum:
     RUN_INIT = 7
     RUN_STOP = 8            # a Python breakpoint address
 
-cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
+cdef struct Mark:           # what had been when run() last looked around: a guest can fault for ever and retire nothing
+    u64 events
+    u64 icount
+
+
+cdef inline int ended(Cpu* c) noexcept nogil:
+    """No handler could be entered: the processor shuts down, or a device failed on the way there."""
+    return RUN_ERROR if c.exit == EXIT_CALLBACK else RUN_SHUTDOWN
+
+
+cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
     """Run until something needs Python. c.pc is the guest pc between turns."""
     cdef u64 stop_at = c.icount_end - <u64>c.budget + max_insns
     cdef u64 now, left
@@ -269,10 +314,10 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
     cdef Block* b
     cdef bint stepping, alone
     cdef u32 shadow
-    c.leave_req = 0
+    c.link = NULL                                # pc and code may have changed since
     while True:
         # ---- the outside world, once a quantum (the budget is ours alone; others set exit_request)
-        if c.budget <= 0 or c.leave_req:
+        if c.budget <= 0 or c.leave_req or c.n_exc + c.n_irq - mark.events > BARRAGE:
             c.leave_req = 0
             now = c.icount_end - <u64>c.budget
             if load_acquire_u32(&c.exit_request):
@@ -282,6 +327,11 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
                 return RUN_DEADLINE
             if now >= stop_at:
                 return RUN_BUDGET
+            if c.n_exc + c.n_irq - mark.events > BARRAGE:
+                mark.events = c.n_exc + c.n_irq
+                if mark.icount == now:
+                    return RUN_EXIT              # time counted in instructions stands still: let others have a look
+                mark.icount = now
             left = stop_at - now
             if left > QUANTUM:
                 left = QUANTUM
@@ -298,13 +348,13 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
                 return RUN_INIT
             if c.pending & PEND_DEBUG and not shadow & SHADOW_SS:
                 if not deliver_debug(c, c.pc):
-                    return RUN_SHUTDOWN
+                    return ended(c)
                 continue
             if c.pending & PEND_NMI and not c.nmi_blocked and not shadow & SHADOW_SS:
                 c.pending &= ~<u32>PEND_NMI
                 c.halted = 0
                 if not deliver_nmi(c, c.pc):
-                    return RUN_SHUTDOWN
+                    return ended(c)
                 continue
             if c.pending & PEND_INTR and c.eflags & F_IF and not shadow:
                 return RUN_INTACK
@@ -316,7 +366,7 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
         if alone:
             if c.dr[7] & 0xff and not shadow & SHADOW_CODE and exec_breakpoint(c, c.pc):
                 if not deliver_debug(c, c.pc):
-                    return RUN_SHUTDOWN
+                    return ended(c)
                 continue
             if c.n_stops and stop_here(c):
                 return RUN_STOP
@@ -327,14 +377,16 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
             if c.exit == EXIT_CALLBACK:
                 return RUN_ERROR
             if not deliver_exception(c, c.pc):
-                return RUN_SHUTDOWN
+                return ended(c)
             continue
         if b.n > c.budget:                       # the quantum ends inside: one instruction at a time, to the exact count
             b = lookup(c, c.pc, 0)
             if b is NULL:
                 c.single = 0
+                if c.exit == EXIT_CALLBACK:
+                    return RUN_ERROR
                 if not deliver_exception(c, c.pc):
-                    return RUN_SHUTDOWN
+                    return ended(c)
                 continue
             alone = 1
         c.budget -= b.n
@@ -360,10 +412,10 @@ cdef int run_slice(Cpu* c, u64 max_insns) noexcept nogil:
             c.dr6_pending = 0
             c.pending &= ~<u32>PEND_DEBUG
             if not deliver_exception(c, c.pc):
-                return RUN_SHUTDOWN
+                return ended(c)
         elif c.exit == EXIT_INT:
             if not deliver_exception(c, c.pc):
-                return RUN_SHUTDOWN
+                return ended(c)
         elif c.exit == EXIT_HALT:
             c.halted = 1
             if stepping:
@@ -571,17 +623,20 @@ cdef class CpuCore:
         """Run until something happens; returns one of REASONS. An exception of a device is raised here."""
         cdef int why
         cdef u32 vector
+        cdef Mark mark
         if self.c.in_callback or self.c.running:
             raise RuntimeError("Cpu.run() called from inside a device callback")
         cdef u64 stop_at = self.icount + max_insns
         self.c.running = 1
+        mark.events = self.c.n_exc + self.c.n_irq
+        mark.icount = ~<u64>0
         try:
             while True:
                 if self.icount >= stop_at:
                     return "budget"
                 with nogil:
                     fp_enter(self.c)
-                    why = run_slice(self.c, stop_at - (self.c.icount_end - <u64>self.c.budget))
+                    why = run_slice(self.c, stop_at - (self.c.icount_end - <u64>self.c.budget), &mark)
                     fp_leave(self.c)
                 if why == RUN_EXIT:
                     store_release_u32(&self.c.exit_request, 0)
@@ -597,6 +652,8 @@ cdef class CpuCore:
                     self.c.halted = 0
                     if not deliver_irq(self.c, vector, self.c.pc):
                         self.settle()
+                        if self.c.exit == EXIT_CALLBACK:
+                            self.memory.reraise()
                         return "shutdown"
                     continue
                 if why == RUN_INIT:

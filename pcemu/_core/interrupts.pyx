@@ -313,6 +313,8 @@ cdef bint deliver_nested(Cpu* c, u32 vector, u32 has_err, u32 err, u32 kind, u64
             c.link = NULL
             c.exit = EXIT_PC
             return 1
+        if c.exit == EXIT_CALLBACK:
+            return 0                    # a device in the way of tables or stack failed
         if c.switched:
             pc = c.pc
         first = exc_class(vector) if kind <= INT_TRAP else <u32>BENIGN
@@ -354,6 +356,8 @@ cdef bint deliver_nmi(Cpu* c, u64 pc) noexcept nogil:
         c.link = NULL
         c.exit = EXIT_PC
         return 1
+    if c.exit == EXIT_CALLBACK:
+        return 0
     if not c.switched:
         c.pending |= PEND_NMI
     return deliver_nested(c, c.exc_vector, c.exc_has_err, c.exc_err, INT_FAULT, c.pc if c.switched else pc)

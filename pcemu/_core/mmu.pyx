@@ -635,7 +635,7 @@ cdef u8* ld_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
         r = find_range(c.m, pa)
         if r is not NULL and (r.kind == R_RAM or r.kind == R_ROM) and pa + size - 1 <= r.end:
             return c.m.ram + r.off + (pa - r.start)
-        if (r is NULL or r.kind == R_MMIO or r.kind == R_UNMAPPED) and need_single(c, op):
+        if not is_memory(c, pa, size) and need_single(c, op):
             return NULL
         if not phys_read(c, pa, c.lbuf, size):
             return NULL
@@ -643,7 +643,7 @@ cdef u8* ld_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     n = 4096 - (va & 4095)
     if not xlate2(c, op, va, wrap(c, va + n), ACC_READ, &pa, &pa2):
         return NULL
-    if (not is_memory(c, pa) or not is_memory(c, pa2)) and need_single(c, op):
+    if (not is_memory(c, pa, n) or not is_memory(c, pa2, size - n)) and need_single(c, op):
         return NULL
     if not phys_read(c, pa, c.lbuf, n) or not phys_read(c, pa2, c.lbuf + n, size - n):
         return NULL
@@ -654,9 +654,12 @@ cdef inline u64 wrap(Cpu* c, u64 va) noexcept nogil:
     return va if c.efer & EFER_LMA else <u32>va
 
 
-cdef inline bint is_memory(Cpu* c, u64 pa) noexcept nogil:
+cdef bint is_memory(Cpu* c, u64 pa, u64 size) noexcept nogil:
+    """Is all of [pa, pa+size) RAM or ROM? A page may be cut up by small device ranges."""
     cdef Range* r = find_range(c.m, pa)
-    return r is not NULL and (r.kind == R_RAM or r.kind == R_ROM)
+    if r is NULL or r.kind != R_RAM and r.kind != R_ROM:
+        return 0
+    return LIKELY(pa + size - 1 <= r.end) or is_memory(c, r.end + 1, pa + size - 1 - r.end)
 
 
 cdef inline bint in_running(Cpu* c, u64 addr, int size) noexcept nogil:
@@ -669,6 +672,9 @@ cdef bint code_guard(Cpu* c, Op* op, u64 pa, int size) noexcept nogil:
     """Before a store to [pa, pa+size) inside a page: kill translated code there. False: re-run alone (the running block is hit)."""
     cdef Range* r = find_range(c.m, pa)
     cdef u64 addr
+    cdef int n = <int>gap(c.m, pa, size) if r is NULL else size if size - 1 <= r.end - pa else <int>(r.end - pa + 1)
+    if n < size:                        # other ranges in the same page
+        return code_guard(c, op, pa, n) and code_guard(c, op, pa + n, size - n)
     if r is NULL or r.kind != R_RAM:
         return 1
     addr = r.off + (pa - r.start)
@@ -711,16 +717,15 @@ cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcep
             return 1
         if not xlate(c, va, ACC_WRITE, c.cpl, &pa):
             return no_page(c, op)
-        if not is_memory(c, pa):
-            if need_single(c, op):
-                return 0
-        elif not code_guard(c, op, pa, size):
+        if not is_memory(c, pa, size) and need_single(c, op):
+            return 0
+        if not code_guard(c, op, pa, size):
             return 0
         return phys_write(c, pa, src, size)
     n = 4096 - (va & 4095)
     if not xlate2(c, op, va, wrap(c, va + n), ACC_WRITE, &pa, &pa2):
         return 0
-    if (not is_memory(c, pa) or not is_memory(c, pa2)) and need_single(c, op):
+    if (not is_memory(c, pa, n) or not is_memory(c, pa2, size - n)) and need_single(c, op):
         return 0
     if not code_guard(c, op, pa, n) or not code_guard(c, op, pa2, size - n):
         return 0
@@ -753,7 +758,7 @@ cdef u8* rw_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     elif not xlate(c, va, ACC_WRITE, c.cpl, &pa):
         no_page(c, op)
         return NULL
-    if (not is_memory(c, pa) or n < <u32>size and not is_memory(c, pa2)) and need_single(c, op):
+    if (not is_memory(c, pa, n) or n < <u32>size and not is_memory(c, pa2, size - n)) and need_single(c, op):
         return NULL
     if not code_guard(c, op, pa, n) or n < <u32>size and not code_guard(c, op, pa2, size - n):
         return NULL
@@ -950,6 +955,8 @@ cdef void update_mode(Cpu* c) noexcept nogil:
     if not m & M_CODE64:
         if cs.flags & DESC_B:
             m |= M_CODE32
+        if cs.limit != <u32>0xffffffff:
+            m |= M_LIM
         if c.seg[SS].flags & DESC_B:
             m |= M_SS32
         if (flat_data(&c.seg[DS]) and flat_data(&c.seg[ES]) and flat_data(&c.seg[SS]) and cs.base == 0

@@ -57,6 +57,8 @@ cdef bint set_accessed(Cpu* c, Desc* d) noexcept nogil:
 
 cdef void put_seg(Cpu* c, u32 seg, u32 sel, Desc* d) noexcept nogil:
     cdef Seg* s = &c.seg[seg]
+    if seg == CS and s.limit != d_limit(d) and not c.efer & EFER_LMA:
+        mmu.bump_jc(c)                  # a jump's cached target was inside the old limit
     s.sel = <u16>sel
     s.base = d_base(d)
     s.limit = d_limit(d)

@@ -196,13 +196,13 @@ cdef struct Block:
     u32 nbytes
     u32 cross           # the (only) instruction crosses into another page: bytes of it that lie there
     u8 tail[16]         # ... and these they were: compared, with a fresh translation, at every entry
-    Op* ops             # n ops and a final one that leaves (falls through to the next pc)
+    Op* ops             # n ops and a final one that leaves (falls through to the next pc); with M_LIM another before them
     Block* chain0       # successors inside the page: not taken / fall through, taken
     Block* chain1
     Block* hnext        # hash chain
     Block* pnext        # next block on the same page
     u32 count           # executions (for the emitter)
-    u32 n_ops           # n as translated: what a dead block still takes back on a fault
+    u32 n_ops           # ops before the final one, as translated: what a dead block still takes back on a fault
     void* code          # compiled code, later
 
 cdef enum:
@@ -311,6 +311,7 @@ cdef enum:              # Cpu.mode bits, the second half of a block's key
     M_NE = 1 << 15
     M_LMA = 1 << 16
     M_AVX = 1 << 17     # XCR0 admits YMM state
+    M_LIM = 1 << 18     # CS has a limit below 4 GiB: blocks begin with a check of it
 
 cdef struct ClockState:     # virtual time (engine.Clock)
     s64 deadline            # ns of the next timer

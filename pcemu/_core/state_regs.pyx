@@ -96,7 +96,7 @@ cdef void set_reg(Cpu* c, str name, value) except *:
     else:
         raise KeyError(name)
     mmu.update_mode(c)
-    if name in ("cr0", "cr3", "cr4", "efer", "a20_mask"):
+    if name in ("cr0", "cr3", "cr4", "efer", "a20_mask", "dr0", "dr1", "dr2", "dr3", "dr7"):
         if c.cr4 & CR4_PAE and c.cr0 & CR0_PG and not c.efer & EFER_LMA:
             mmu.load_pdptes(c, c.cr3)
         mmu.flush_tlb(c, True)

@@ -289,10 +289,13 @@ cdef Op* op_sysexit(Cpu* c, Op* op) noexcept nogil:
 
 
 cdef Op* soft_int(Cpu* c, Op* op, u32 vector, u32 kind) noexcept nogil:
+    cdef u32 mode = c.mode
     if not deliver(c, vector, 0, 0, kind, next_pc(c, op)):
         return far_fault(c, op)
     c.n_exc += 1
-    c.step_after = 1
+    if UNLIKELY((mode | c.mode) & M_TF):
+        c.step_after = 1                # good for this instruction only: leave at once
+        return leave(c, c.pc)
     if c.leave_req:
         return leave(c, c.pc)
     return resume(c, c.pc)

@@ -33,6 +33,11 @@ cdef inline bint bulk(Cpu* c, Op* op) noexcept nogil:
     return not (c.mode & M_TF)
 
 
+cdef inline bint plain(Cpu* c, u64 va) noexcept nogil:
+    """After a load at va: is all of its page memory, and nothing of it watched? (Then the load has filled the TLB.)"""
+    return (va ^ c.tlb_r[(va >> 12) & TLB_MASK].tag) < 4096
+
+
 cdef inline u64 chunk(u64 cnt, u64 src, u64 dst, u32 b) noexcept nogil:
     """Elements until the first page end (at least 1)."""
     cdef u64 k = (4096 - (src & 4095)) // b

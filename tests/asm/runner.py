@@ -61,7 +61,7 @@ def _diff_memory(m: AsmMachine, written: dict[int, bytes], wanted: dict[int, byt
     for lo, hi in REGIONS:
         got = m.mem.read(lo, hi - lo)
         base = m.image[lo:hi]
-        touched = [(a, d) for spec in (written, wanted) for a, d in spec.items() if lo <= a < hi]
+        touched = [(a, d[:hi - a]) for spec in (written, wanted) for a, d in spec.items() if lo <= a < hi]
         if got == base and not touched:
             continue
         want = bytearray(base)
@@ -152,8 +152,11 @@ def run_instance(m: AsmMachine, inst: Instance, pattern: int, single: bool) -> l
     if c.check is not None and not errors:
         more = c.check(out.state)
         errors += [more] if more else []
-    if c.tables or any(not any(lo <= a < hi for lo, hi in REGIONS) for a in written):
+    if c.tables:
         m.mem.write(0, m.image[:layout.TABLES[1]])
+    for a, d in written.items():
+        if not any(lo <= a < hi for lo, hi in REGIONS):
+            m.mem.write(a, m.image[a:a + len(d)])
     if errors and bad:
         m.restore_all()
     return errors
