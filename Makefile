@@ -72,7 +72,12 @@ test-fast: build
 boot: build guests
 	@$(PY) -m pytest -q tests/boot
 
-lint: venv
+# What the instruction table generates, without compiling: cython-lint follows includes.
+.PHONY: tables
+tables: venv
+	@$(PY) pcemu/_core/isa/gen.py
+
+lint: tables
 	@$(PY) -m ruff check .
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint pcemu
 
