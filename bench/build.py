@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -17,15 +19,17 @@ MODES = {64: ["-m64", "-march=x86-64"], 32: ["-m32", "-march=pentium4", "-mfpmat
 
 
 def build(bits: int = 64) -> Path:
-    """The program for one mode; the same bytes on all emulators and on the host."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    program = CACHE / f"bench{bits}"
-    sources = sorted(GUEST.glob("*.c"))
-    if program.exists() and all(path.stat().st_mtime < program.stat().st_mtime for path in GUEST.iterdir()):
-        return program
-    partial = CACHE / f"bench{bits}.part"
-    subprocess.run(["gcc", *MODES[bits], *FLAGS, "-o", partial, *sources], check=True)
-    partial.replace(program)
+    """The program for one mode; the same bytes on all emulators and on the host. Its name has a digest of what it was
+    made of: trees that share a cache do not share a program by mistake."""
+    digest = hashlib.sha256(repr((MODES[bits], FLAGS)).encode())
+    for path in sorted(GUEST.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    program = CACHE / f"bench{bits}-{digest.hexdigest()[:12]}"
+    if not program.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        partial = program.with_suffix(f".{os.getpid()}")
+        subprocess.run(["gcc", *MODES[bits], *FLAGS, "-o", partial, *sorted(GUEST.glob("*.c"))], check=True)
+        partial.replace(program)
     return program
 
 

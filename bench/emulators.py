@@ -26,6 +26,7 @@ class Image:
     cmdline: str
     program: Path  # the benchmark itself, for a run on the host
     arguments: list[str]
+    accel: str = ""  # pcemu's -accel, if not the default
 
 
 Command = Callable[[Image, Path], list[str]]  # (what, a directory for the run's own files) -> command line
@@ -39,7 +40,8 @@ def _qemu_style(image: Image) -> list[str]:
 
 
 def pcemu(image: Image, directory: Path) -> list[str]:
-    return [sys.executable, "-m", "pcemu", *_qemu_style(image)]
+    accel = ["-accel", image.accel] if image.accel else []
+    return [sys.executable, "-m", "pcemu", *accel, *_qemu_style(image)]
 
 
 def qemu(image: Image, directory: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """Runs one guest under pcemu, QEMU's TCG and Bochs side by side and compares the CPU time they take for it.
 
     python -m bench.run                         all groups, five runs each: the figures of docs/performance.md
-    python -m bench.run --runs 1 integer x87    a quick look at two groups
+    python -m bench.run --quick integer x87     a look at two groups in seconds (bench/quick.py)
     python -m bench.run --emulators pcemu,qemu --scale 300
 
 The guest is Debian's cloud kernel with one program as /init (bench/guest). It frames each group of loops with lines on
@@ -31,8 +31,8 @@ from pathlib import Path
 from bench import build
 from bench.emulators import EMULATORS, ROOT, Emulator, Image
 from scripts import guests, mkinitramfs
+from scripts.debian import write_atomically
 
-RESULTS = ROOT / ".cache" / "bench"
 CMDLINE = "console=ttyS0 quiet mitigations=off nokaslr"
 NATIVE_SCALE = 10  # native loops are short: run that many times longer for the time
 PATIENCE = 1800.0
@@ -128,18 +128,19 @@ def run_once(emulator: Emulator, image: Image) -> tuple[Times, Checksums]:
     return times, checksums
 
 
-def make_image(arguments: list[str], bits: int, kernel: str) -> Image:
+def make_image(arguments: list[str], bits: int, kernel: str, accel: str = "") -> Image:
     program = build.build(bits)
-    initrd = RESULTS / f"initrd{bits}.img"
-    initrd.write_bytes(mkinitramfs.build(program.read_bytes()))
-    return Image(guests.get(kernel), initrd, " ".join([CMDLINE, "--", *arguments]), program, arguments)
+    initrd = program.with_name(f"{program.name}.img")
+    if not initrd.exists():
+        write_atomically(initrd, mkinitramfs.build(program.read_bytes()))
+    return Image(guests.get(kernel), initrd, " ".join([CMDLINE, "--", *arguments]), program, arguments, accel)
 
 
 def measure(
-    names: list[str], groups: list[str], runs: int, scale: int, bits: int, kernel: str, wrong: list[str]
+    names: list[str], groups: list[str], runs: int, scale: int, bits: int, kernel: str, accel: str, wrong: list[str]
 ) -> list[dict[str, Times]]:
     """One dictionary (emulator -> times) a run; disagreements about checksums are added to 'wrong'."""
-    image = make_image([f"scale={scale}", *groups], bits, kernel)
+    image = make_image([f"scale={scale}", *groups], bits, kernel, accel)
     results: list[dict[str, Times]] = []
     expected: Checksums = {}
     for number in range(runs):
@@ -207,7 +208,10 @@ def host() -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Compare pcemu with QEMU's TCG and Bochs.")
     parser.add_argument("groups", nargs="*", help="groups to run (default: all)")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, help="default: 5, with --quick 1")
+    parser.add_argument("--quick", action="store_true", help="only pcemu and QEMU, the smallest figures of the runs")
+    parser.add_argument("--cached-qemu", action="store_true", help="with --quick: take QEMU's figures of an earlier run")
+    parser.add_argument("--accel", default="", metavar="tcg,OPTION=VALUE", help="pcemu's -accel")
     parser.add_argument("--scale", type=int, default=100, help="per cent of the usual work")
     parser.add_argument("--emulators", default="pcemu,qemu,bochs,native", help="the first is compared with the others")
     parser.add_argument("--bits", type=int, choices=(64, 32), default=64, help="of the program")
@@ -224,9 +228,15 @@ def main(argv: list[str] | None = None) -> int:
     names = [name for name in names if name not in missing]
     if shutil.which("gcc") is None:
         parser.error("gcc is needed to build the benchmark guest")
+    if args.quick:
+        from bench.quick import quick
+
+        image = make_image([f"scale={args.scale}", *args.groups], args.bits, args.kernel, args.accel)
+        return quick(image, args.runs or 1, args.cached_qemu)
+    args.runs = args.runs or 5
     wrong: list[str] = []
     try:
-        results = measure(names, args.groups, args.runs, args.scale, args.bits, args.kernel, wrong)
+        results = measure(names, args.groups, args.runs, args.scale, args.bits, args.kernel, args.accel, wrong)
     except BenchError as error:
         print(f"\nbench: {error}", file=sys.stderr)
         return 1
