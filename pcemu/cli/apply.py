@@ -11,6 +11,7 @@ from pcemu.qom.units import parse_size
 
 from . import optstr
 from .apply_host import HOST_OPTIONS
+from .apply_net import NET_OPTIONS
 from .context import Context, key
 from .errors import UsageError, at, not_yet
 
@@ -266,6 +267,25 @@ def _json_object(c: Context) -> dict[str, str]:
     return {k: words[v] if isinstance(v, bool) else str(v) for k, v in given.items()}
 
 
+def object_(c: Context) -> None:
+    from pcemu.qom.object import lookup_object, object_names
+
+    if c.value in optstr.HELP_WORDS:
+        c.show("List of user creatable objects:\n" + "\n".join(f"  {name}" for name in object_names()))
+    pairs = _json_object(c) if c.value.startswith("{") else optstr.parse(c.value, "qom-type")
+    if "qom-type" not in pairs:
+        raise at(c.option, c.value, "Parameter 'qom-type' is missing")
+    cls = lookup_object(pairs["qom-type"])
+    if "help" in pairs or "?" in pairs:
+        lines = [f"{cls.type_name} options:"]
+        for decl in sorted(cls._properties.values(), key=lambda decl: decl.name):
+            lines.append(f"  {decl.name}=<{decl.type_label()}>".ljust(24) + f" - {decl.help}")
+        c.show("\n".join(lines))
+    if "id" not in pairs:
+        raise at(c.option, c.value, "Parameter 'id' is missing")
+    c.config.objects.append((pairs, f"-{c.option} {c.value}"))
+
+
 def global_(c: Context) -> None:
     match = re.fullmatch(r"([^.=,]+)\.([^=,]+)=(.*)", c.value)
     if match:
@@ -295,7 +315,7 @@ def fw_cfg(c: Context) -> None:
 
 
 def nothing_but_none(c: Context) -> None:
-    """Displays and networks: `none` is all there is."""
+    """Displays: `none` is all there is."""
     if c.value in optstr.HELP_WORDS:
         c.show("none")
     if c.value.partition(",")[0] != "none":
@@ -323,8 +343,9 @@ def apply(c: Context, do: str) -> None:
 _FUNCTIONS: dict[str, Apply] = {
     **{f.__name__: f for f in (
         help, version, no_op, machine, accel, enable_kvm, no_kvm, cpu, smp, memory, overcommit, realtime, boot, name,
-        uuid, smbios, no_hpet, no_acpi, nodefaults, kernel, append, initrd, bios, device, global_, fw_cfg, display,
+        uuid, smbios, no_hpet, no_acpi, nodefaults, kernel, append, initrd, bios, device, object_, global_, fw_cfg, display,
     )},
-    "vga": nothing_but_none, "net": nothing_but_none, "nic": nothing_but_none,
+    "vga": nothing_but_none,
     **HOST_OPTIONS,
+    **NET_OPTIONS,
 }  # fmt: skip

@@ -47,7 +47,7 @@ def _check_devices(config: MachineConfig) -> None:
     """Types and property names, before anything is built."""
     from pcemu.qom import lookup
 
-    for device in config.devices:
+    for device in [*config.nics, *config.devices]:
         try:
             cls = lookup(device.driver)
             for name in device.props:

@@ -86,7 +86,7 @@ tdf                   | | no_op | accepted, no effect
 device                | TYPE[,prop=value...] | device | add a device ('-device help' lists types, 'TYPE,help' properties)
 global                | TYPE.PROP=VALUE | global_ | another default for a property of a device type
 fw_cfg                | [name=]NAME,file=PATH or string=TEXT | fw_cfg | add a file to the firmware configuration device
-object                | TYPE[,prop=value...] | - | add a back-end object
+object                | TYPE,id=ID[,prop=value...] | object_ | add an object ('-object help' lists types, 'TYPE,help' properties)
 tpmdev                | TYPE,id=ID[,...] | - | TPM back end
 audiodev              | TYPE,id=ID[,...] | - | audio back end
 audio                 | TYPE[,...] | - | audio back end and device
@@ -150,9 +150,9 @@ rotate                | DEG | - | rotate the display
 portrait              | | - | rotate the display
 k                     | LANGUAGE | - | keyboard layout
 show-cursor           | | - | show the mouse pointer
-net                   | TYPE[,...] | net | network interfaces; 'none' for now
-nic                   | TYPE[,...] | nic | network interfaces; 'none' for now
-netdev                | TYPE,id=ID[,...] | - | network back end
+netdev                | TYPE,id=ID[,...] | netdev | add a network back end ('-netdev help' lists types)
+nic                   | TYPE[,...][,model=MODEL][,mac=MAC] | nic | a back end and a network card on it; none: no network
+net                   | nic[,...] or TYPE[,...] | net | older spelling: card or back end on hub 0; none: no network
 drive                 | [file=]FILE[,if=..][,...] | - | add a disk
 hda                   | FILE | - | first disk
 hdb                   | FILE | - | second disk

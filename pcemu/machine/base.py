@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcemu.debug.log import Log
 from pcemu.debug.trace import Tracer
@@ -12,6 +12,10 @@ from pcemu.qom.memory import FlatRange, core_io_map, core_memory_map
 
 from .clock import MachineClock
 from .config import RtcConfig
+
+if TYPE_CHECKING:
+    from pcemu.net import NetClient
+    from pcemu.qom.object import UserObject
 
 _D = TypeVar("_D", bound=Device)
 
@@ -31,6 +35,9 @@ class MachineBase:
         self.tracer = tracer or Tracer()
         self.globals: list[tuple[str, str, Any]] = []  # -global: (driver, property, value)
         self.chardevs: dict[str, Any] = {}
+        self.objects: dict[str, UserObject] = {}  # -object
+        self.netdevs: dict[str, NetClient] = {}  # -netdev
+        self.net_clients: list[NetClient] = []  # both ends of every cable
         self.by_id: dict[str, Device] = {}
         self.devices: list[Device] = []
         self._reset_callbacks: list[Callable[[], None]] = []

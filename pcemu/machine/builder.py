@@ -22,11 +22,15 @@ def build(machine: Machine) -> None:
     board = types.load_board(config.machine)(machine, config.machine_options)
     machine.board = board
     _check_globals(machine)
+    _build_objects(machine, late=False)
     if config.chardevs or config.serials or config.monitors or config.debugcon is not None:
         _build_consoles(machine)
+    _build_netdevs(machine)
+    _build_objects(machine, late=True)
     board.build()
-    for device in config.devices:
+    for device in [*config.nics, *config.devices]:
         add_user_device(machine, device)
+    _warn_of_loose_cables(machine)
     _build_monitors(machine)
     _check_traces(machine)
     _load_images(machine)
@@ -44,6 +48,39 @@ def _build_consoles(machine: Machine) -> None:
     if config.debugcon is not None and chardev.from_spec(machine, config.debugcon, "debugcon", device="debugcon"):
         props = {"iobase": "0xe9", "chardev": "debugcon"}
         config.devices.insert(0, DeviceConfig("isa-debugcon", props, f"-debugcon {config.debugcon}"))
+
+
+def _build_objects(machine: Machine, late: bool) -> None:
+    """-object: those that stand alone first, those that name chardevs and netdevs behind these."""
+    if not machine.config.objects:
+        return
+    from pcemu.qom.object import add_object, lookup_object
+
+    for options, where in machine.config.objects:
+        try:
+            if lookup_object(options.get("qom-type", "")).late == late:
+                add_object(machine, options)
+        except PcemuError as error:
+            raise PcemuError(f"{where}: {error}") from None
+
+
+def _build_netdevs(machine: Machine) -> None:
+    if not machine.config.netdevs:
+        return
+    from pcemu.net import options
+
+    for wanted in machine.config.netdevs:
+        try:
+            options.create(machine, wanted.pairs, wanted.name)
+        except PcemuError as error:
+            raise PcemuError(f"{wanted.where}: {error}") from None
+
+
+def _warn_of_loose_cables(machine: Machine) -> None:
+    for client in machine.net_clients:
+        if client.peer is None:
+            word = "nic" if client.kind == "nic" else "netdev"
+            print(f"pcemu: warning: {word} {client.name} has no peer", file=sys.stderr)
 
 
 def _build_monitors(machine: Machine) -> None:

@@ -54,6 +54,15 @@ class DeviceConfig:
 
 
 @dataclass
+class NetdevConfig:
+    """-netdev, and the back end of -nic and -net: keys may be repeated."""
+
+    pairs: list[tuple[str, str]]  # "type", "id" and the back end's options
+    where: str = "-netdev"  # the option, for messages
+    name: str = ""  # of one that has no id
+
+
+@dataclass
 class MonitorConfig:
     """-mon and -monitor."""
 
@@ -103,6 +112,9 @@ class MachineConfig:
     data_dirs: list[str] = field(default_factory=list)  # -L: where firmware files are looked for
 
     devices: list[DeviceConfig] = field(default_factory=list)
+    objects: list[tuple[dict[str, str], str]] = field(default_factory=list)  # -object: "qom-type", "id" ...; where
+    netdevs: list[NetdevConfig] = field(default_factory=list)
+    nics: list[DeviceConfig] = field(default_factory=list)  # of -nic and -net nic: plugged in before `devices`
     globals: list[tuple[str, str, str]] = field(default_factory=list)
     chardevs: list[dict[str, str]] = field(default_factory=list)  # "backend", "id" and the back end's options
     serials: list[str] = field(default_factory=list)  # as after -serial: "stdio", "mon:stdio", "chardev:ID"

@@ -403,6 +403,12 @@ class Machine(MachineBase):
                 chardev.close()
             except Exception as error:
                 print(f"pcemu: chardev '{chardev.id}': {error}", file=sys.stderr)
+        things: list[Any] = [*reversed(list(self.objects.values())), *reversed(self.net_clients)]
+        for thing in things:
+            try:
+                thing.close()
+            except Exception as error:
+                print(f"pcemu: {getattr(thing, 'id', '') or getattr(thing, 'name', '')}: {error}", file=sys.stderr)
         if self._loop is not None:
             self._loop.close()
         self.log.close()

@@ -38,6 +38,20 @@ MODULES: dict[str, str] = {
     "pc-testdev": "pcemu.hw.misc.pc_testdev",
 }
 
+# The types of -object.
+OBJECTS: dict[str, str] = {
+    "filter-dump": "pcemu.net.dump",
+}
+_OBJECTS_PLANNED = """
+    authz-list authz-list-file authz-simple can-bus can-host-socketcan colo-compare cryptodev-backend
+    cryptodev-backend-builtin cryptodev-vhost-user dbus-vmstate filter-buffer filter-mirror filter-redirector
+    filter-replay filter-rewriter input-barrier input-linux iothread main-loop memory-backend-file
+    memory-backend-memfd memory-backend-ram pr-manager-helper qtest rng-builtin rng-egd rng-random secret
+    secret_keyring sev-guest thread-context throttle-group tls-cipher-suites tls-creds-anon tls-creds-psk
+    tls-creds-x509 x-remote-object
+"""
+OBJECTS_PLANNED: frozenset[str] = frozenset(_OBJECTS_PLANNED.split())
+
 # KVM's own chips, which command lines set properties of whether KVM is used or not.
 KVM_ONLY: frozenset[str] = frozenset(("kvm-pit", "kvm-i8259", "kvm-apic", "kvm-ioapic", "kvmclock", "kvmvapic"))
 

@@ -140,7 +140,12 @@ class Device(RegisterAccess):
                 raise PropertyError(
                     f"Property '{self.type_name}.{decl.name}' can't find value '{value}'{suggestion(value, table)}"
                 )
-            setattr(self, decl.attr, table[value])
+            found = table[value]
+            if decl.kind == "netdev" and found.peer is not None:
+                raise PropertyError(
+                    f"Property '{self.type_name}.{decl.name}' can't take value '{value}', it's in use"
+                )
+            setattr(self, decl.attr, found)
 
     def realize(self) -> None:
         """For subclasses: once, after the properties are set."""

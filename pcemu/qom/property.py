@@ -19,8 +19,8 @@ INT_KINDS: dict[str, tuple[int, int, str]] = {
     "s64": (-(2**63), 2**63 - 1, "int64"),
 }
 # Properties whose value names another object, and where the machine keeps such objects.
-LINK_KINDS: dict[str, str] = {"chardev": "chardevs", "link": "by_id"}
-LABELS = {"bool": "bool", "str": "str", "size": "size", "chardev": "str", "link": "str", "devfn": "int32"}
+LINK_KINDS: dict[str, str] = {"chardev": "chardevs", "link": "by_id", "netdev": "netdevs", "object": "objects"}
+LABELS = {"bool": "bool", "str": "str", "size": "size", "devfn": "int32"}
 
 
 @dataclass
@@ -63,7 +63,8 @@ class PropertyDecl:
         if self.kind == "enum":
             return "one of " + ", ".join(self.choices)
         return {"bool": "'on' or 'off'", "chardev": "the id of a character device",
-                "link": "the id of an object", "devfn": "SLOT or SLOT.FUNCTION, in hexadecimal"}.get(
+                "link": "the id of an object", "object": "the id of an object", "netdev": "the id of a -netdev",
+                "mac": "a MAC address such as 52:54:00:12:34:56", "devfn": "SLOT or SLOT.FUNCTION, in hexadecimal"}.get(
                     self.kind, "a string")  # fmt: skip
 
     def convert(self, owner: str, value: Any) -> Any:
@@ -105,6 +106,8 @@ class PropertyDecl:
             return value
         if kind == "devfn":
             return parse_devfn(value) if isinstance(value, str) else int(value)
+        if kind == "mac":
+            return parse_mac(value) if isinstance(value, str) else _six_bytes(value)
         if kind == "str":
             if value is not None and not isinstance(value, str):
                 raise TypeError
@@ -137,6 +140,8 @@ class PropertyDecl:
         """The value as `info qtree` shows it."""
         if self.kind == "devfn":
             return "<unset>" if value < 0 else f"{value >> 3:02x}.{value & 7:x}"
+        if self.kind == "mac" and value is not None:
+            return f'"{format_mac(value)}"'
         if self.kind == "size":
             return f"{value} ({format_size(value)})"
         if self.kind == "bool":
@@ -163,7 +168,8 @@ def Property(
 ) -> Any:
     """Declare a property.
 
-    kind     int, bool, str, or one of "u8" "u16" "u32" "u64" "s32" "s64" "size" "enum" "devfn" "chardev" "link"
+    kind     int, bool, str, or one of "u8" "u16" "u32" "u64" "s32" "s64" "size" "enum" "devfn" "mac" (six bytes, or None), or
+             of the kinds whose value is an object named by its id: "chardev" "link" (a device) "netdev" "object"
     name     QEMU's name; by default the attribute's with '-' for '_'
     fmt      "hex": limits are shown in hexadecimal
     label    type name in help, where it is not the kind's own
@@ -196,6 +202,24 @@ def parse_devfn(text: str) -> int:
     if not (0 <= slot <= 31 and 0 <= fn <= 7):
         raise ValueError
     return slot << 3 | fn
+
+
+def parse_mac(text: str) -> bytes:
+    """``52:54:00:12:34:56`` (or with '-') -> six bytes; raises ValueError."""
+    parts = text.replace("-", ":").split(":")
+    if len(parts) != 6 or not all(1 <= len(part) <= 2 for part in parts):
+        raise ValueError("not a MAC address")
+    return bytes(int(part, 16) for part in parts)
+
+
+def format_mac(mac: bytes) -> str:
+    return ":".join(f"{byte:02x}" for byte in mac)
+
+
+def _six_bytes(value: Any) -> bytes | None:
+    if value is not None and (not isinstance(value, bytes) or len(value) != 6):
+        raise ValueError
+    return value
 
 
 def _show(value: Any) -> str:

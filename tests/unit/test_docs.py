@@ -84,11 +84,12 @@ MAY_IMPORT = {
     "_core": set(),
     "qom": set(),
     "debug": {"qom"},
-    "hw": {"qom"},
+    "hw": {"qom", "net"},
+    "net": {"qom"},
     "chardev": {"qom", "monitor"},
-    "machine": {"hw", "qom", "debug", "_core", "loader", "chardev", "monitor"},
+    "machine": {"hw", "qom", "debug", "_core", "loader", "chardev", "monitor", "net"},
     "loader": {"hw", "qom", "machine"},
-    "monitor": {"machine", "hw", "qom", "debug", "chardev"},
+    "monitor": {"machine", "hw", "qom", "debug", "chardev", "net"},
     "testing": {"machine", "hw", "qom", "debug"},
 }
 

@@ -1,0 +1,85 @@
+"""From what stands after -netdev to a network client."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pcemu.qom import Property
+from pcemu.qom.errors import suggestion
+from pcemu.qom.property import PropertyDecl
+
+from . import NetClient, NetError
+
+
+def _keys(*names: str, kind: type | str = str) -> dict[str, PropertyDecl]:
+    return {name: Property(kind, name=name) for name in names}
+
+
+# type -> (module, which has create(machine, name, options), keys, keys that may be given several times)
+BACKENDS: dict[str, tuple[str, dict[str, PropertyDecl], tuple[str, ...]]] = {
+    "hubport": ("pcemu.net.hub", {**_keys("hubid", kind="s32"), **_keys("netdev")}, ()),
+}
+# Refused by name, not as unknown.
+PLANNED = ("user", "socket", "stream", "dgram", "tap", "l2tpv3", "vde", "bridge", "vhost-user", "vhost-vdpa")
+
+
+def help_text() -> str:
+    """What `-netdev help` prints."""
+    return "\n".join(["Available netdev backend types:", *BACKENDS])
+
+
+def create(machine: Any, pairs: Sequence[tuple[str, str]], name: str = "") -> NetClient:
+    """Make the client that ``-netdev type=T,id=ID,...`` describes and enter it in machine.netdevs.
+
+    `pairs` are the option's keys and values in their order, some of them repeated; `name` is for clients that have no
+    id (-nic). Raises NetError; nothing is left behind then.
+    """
+    kind = dict(pairs).get("type", "")
+    if kind not in BACKENDS:
+        if kind in PLANNED:
+            raise NetError(f"{kind}: not implemented yet")
+        raise NetError(f"Parameter 'type' does not accept value '{kind}'{suggestion(kind, BACKENDS)}")
+    module, keys, repeated = BACKENDS[kind]
+    options: dict[str, Any] = {}
+    for key, text in pairs:
+        if key == "type":
+            continue
+        if key == "id":
+            name = text
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9\-._]*", text):
+                raise NetError("Parameter 'id' expects an identifier")
+            continue
+        decl = keys.get(key)
+        if decl is None:
+            raise NetError(f"Invalid parameter '{key}'{suggestion(key, keys)}")
+        try:
+            value = decl._convert(text)
+        except (ValueError, TypeError):
+            raise NetError(f"Parameter '{key}' expects {decl.allowed()}") from None
+        if key in repeated:
+            options.setdefault(key, []).append(value)
+        else:
+            options[key] = value
+    if not name:
+        raise NetError("Parameter 'id' is missing")
+    if name in machine.netdevs:
+        raise NetError(f"Duplicate ID '{name}' for netdev")
+    client: NetClient = importlib.import_module(module).create(machine, name, options)
+    machine.netdevs[name] = client
+    return client
+
+
+def remove(machine: Any, name: str) -> None:
+    """netdev_del: the card stays, without a cable."""
+    client = machine.netdevs.get(name)
+    if client is None:
+        raise NetError(f"Device '{name}' not found")
+    for found in list(client.filters):
+        machine.objects.pop(found.id, None)
+        found.close()
+    del machine.netdevs[name]
+    for queue in client.queues:
+        queue.close()
