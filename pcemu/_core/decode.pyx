@@ -1,4 +1,6 @@
 """The decoder: one instruction at a time, by the tables that isa/gen.py makes (SDM vol. 2, chapter 2)."""
+import importlib
+
 from libc.stdlib cimport calloc
 from libc.string cimport memset, strcmp
 
@@ -185,6 +187,7 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
     cdef u32 seg = 255
     cdef bint osz66 = 0, asz67 = 0
     cdef u32 rexb = 0, osflags = 0, pclass = 0, mp = 0, opc, b, cls
+    cdef bint code32
     cdef bint have_rex = 0, vex = 0
     cdef u32 vvvv = 0, vl = 0
     cdef u32 modrm = 0, mod = 3, mreg = 0, mrm = 0, rid, szidx, form = 0, asz, n, sib
@@ -318,9 +321,9 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
         else:
             szidx = 2
     else:
-        b = (mode & M_CODE_MASK) == M_CODE32
-        szidx = 2 if b != osz66 else 1
-        asz = 2 if b != asz67 else 1
+        code32 = (mode & M_CODE_MASK) == M_CODE32
+        szidx = 2 if code32 != osz66 else 1
+        asz = 2 if code32 != asz67 else 1
     if row.size < 4:
         szidx = row.size
     elif row.size == 5:
@@ -527,6 +530,7 @@ def row_of(bytes code, u32 bits=32, bint protected=True):
     cdef Op op
     cdef int n
     if _any is NULL:
+        importlib.import_module("pcemu._core.engine")     # handlers register with it; a row without one is no instruction
         _any = <Cpu*>calloc(1, sizeof(Cpu))
         if _any is NULL:
             raise MemoryError()

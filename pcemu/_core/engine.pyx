@@ -295,10 +295,12 @@ cdef enum:
     RUN_INTACK = 6          # an external interrupt is to be acknowledged by Python
     RUN_INIT = 7
     RUN_STOP = 8            # a Python breakpoint address
+    RUN_EVENT = 9           # an exception or interrupt was delivered, and the caller wants to know
 
 cdef struct Mark:           # what had been when run() last looked around: a guest can fault for ever and retire nothing
     u64 events
     u64 icount
+    u64 most                # events until run() has another look: BARRAGE, or 0 to come back after each
 
 
 cdef inline int ended(Cpu* c) noexcept nogil:
@@ -317,7 +319,7 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
     c.link = NULL                                # pc and code may have changed since
     while True:
         # ---- the outside world, once a quantum (the budget is ours alone; others set exit_request)
-        if c.budget <= 0 or c.leave_req or c.n_exc + c.n_irq - mark.events > BARRAGE:
+        if c.budget <= 0 or c.leave_req or c.n_exc + c.n_irq - mark.events > mark.most:
             c.leave_req = 0
             now = c.icount_end - <u64>c.budget
             if load_acquire_u32(&c.exit_request):
@@ -327,7 +329,9 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
                 return RUN_DEADLINE
             if now >= stop_at:
                 return RUN_BUDGET
-            if c.n_exc + c.n_irq - mark.events > BARRAGE:
+            if c.n_exc + c.n_irq - mark.events > mark.most:
+                if mark.most == 0:
+                    return RUN_EVENT
                 mark.events = c.n_exc + c.n_irq
                 if mark.icount == now:
                     return RUN_EXIT              # time counted in instructions stands still: let others have a look
@@ -538,7 +542,7 @@ cdef class Clock:
         self.k.deadline = ns
 
 
-REASONS = ("budget", "deadline", "exit_request", "halted", "shutdown", "error", "intack", "init", "breakpoint")
+REASONS = ("budget", "deadline", "exit_request", "halted", "shutdown", "error", "intack", "init", "breakpoint", "event")
 
 cdef class CpuCore:
     """One x86 CPU. Its state is a C struct; registers are read and set by the names of state_regs."""
@@ -619,8 +623,12 @@ cdef class CpuCore:
 
     # ------------------------------------------------------------------------------------------- running
 
-    def run(self, u64 max_insns=<u64>1 << 62):
-        """Run until something happens; returns one of REASONS. An exception of a device is raised here."""
+    def run(self, u64 max_insns=<u64>1 << 62, bint events=False):
+        """Run until something happens; returns one of REASONS. An exception of a device is raised here.
+
+        With `events` it also comes back, with 'event', when an interrupt or exception has been delivered and the first
+        instruction of its handler is next.
+        """
         cdef int why
         cdef u32 vector
         cdef Mark mark
@@ -630,6 +638,7 @@ cdef class CpuCore:
         self.c.running = 1
         mark.events = self.c.n_exc + self.c.n_irq
         mark.icount = ~<u64>0
+        mark.most = 0 if events else BARRAGE
         try:
             while True:
                 if self.icount >= stop_at:
@@ -751,6 +760,18 @@ cdef class CpuCore:
                 or (self.c.pending & PEND_INTR and self.c.eflags & F_IF))
 
     @property
+    def event_due(self):
+        """Does an interrupt or a trap come before the next instruction?"""
+        cdef u32 shadow = self.c.shadow if self.c.shadow_at == self.icount else SHADOW_NONE
+        cdef u32 pending = self.c.pending
+        if pending & PEND_INIT:
+            return True
+        if shadow & SHADOW_SS:
+            return False
+        return bool(pending & PEND_DEBUG or pending & PEND_NMI and not self.c.nmi_blocked
+                    or pending & PEND_INTR and self.c.eflags & F_IF and not shadow)
+
+    @property
     def icount(self):
         """Instructions retired; inside a callback, before the one that called."""
         return self.c.icount_end - <u64>self.c.budget - self.c.in_insn
@@ -796,7 +817,7 @@ cdef class CpuCore:
             pa = self.translate(va)
             if pa is None:
                 raise ValueError(f"Cannot access memory at {va:#x}")
-            k = min(n, 4096 - (va & 4095))
+            k = min(<u64>n, 4096 - (va & 4095))
             out += self.memory.read(pa, k)
             va += k
             n -= k

@@ -352,7 +352,7 @@ cdef inline u64 no_tag(u64 slot) noexcept nogil:
 
 cdef void reset_tlb(Tlb* t) noexcept nogil:
     cdef u64 i
-    for i in range(TLB_SIZE):
+    for i in range(<u64>TLB_SIZE):
         t.e[i].tag = no_tag(i)
         t.e[i].host = NULL
         t.state[i] = 0
@@ -672,7 +672,7 @@ cdef bint code_guard(Cpu* c, Op* op, u64 pa, int size) noexcept nogil:
     """Before a store to [pa, pa+size) inside a page: kill translated code there. False: re-run alone (the running block is hit)."""
     cdef Range* r = find_range(c.m, pa)
     cdef u64 addr
-    cdef int n = <int>gap(c.m, pa, size) if r is NULL else size if size - 1 <= r.end - pa else <int>(r.end - pa + 1)
+    cdef int n = <int>gap(c.m, pa, size) if r is NULL else size if <u64>(size - 1) <= r.end - pa else <int>(r.end - pa + 1)
     if n < size:                        # other ranges in the same page
         return code_guard(c, op, pa, n) and code_guard(c, op, pa + n, size - n)
     if r is NULL or r.kind != R_RAM:

@@ -269,6 +269,8 @@ cdef bint push_frame(Cpu* c, Stack* s, const u64* v, u32 n, u32 size) noexcept n
     cdef u64 lin[MAX_PUSH]
     cdef u64 sp = s.sp
     cdef u32 i
+    if n == 0:
+        return 1
     for i in range(n):
         sp = (sp - size) & s.mask
         if not stack_lin(c, s, sp, size, &lin[i]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pcemu.qom.errors import suggestion
@@ -69,11 +69,12 @@ def create(machine: Any, opts: Mapping[str, Any]) -> Chardev:
     return chardev
 
 
-def from_spec(machine: Any, spec: str, ident: str, *, device: str = "serial") -> Chardev | None:
+def from_spec(machine: Any, spec: str, ident: str, *, device: str = "serial",
+              monitor: Callable[[Any, Chardev], object] | None = None) -> Chardev | None:
     """Make (or find) the character device a short form names: `-serial mon:stdio`, `-monitor unix:/path,server,nowait`.
 
     Returns None for `none`. `ident` is the id a new device gets; `device` is the option, for messages.
-    `mon:` forms also get a monitor, on the same stream.
+    `mon:` forms also get a monitor, on the same stream: `monitor(machine, chardev)` makes it.
     """
     if spec == "none":
         return None
@@ -83,17 +84,17 @@ def from_spec(machine: Any, spec: str, ident: str, *, device: str = "serial") ->
             return machine.chardevs[name]
         except KeyError:
             raise ChardevError(f"chardev \"{name}\" not found{suggestion(name, machine.chardevs)}") from None
-    monitor = spec.startswith("mon:")
-    opts = parse_spec(spec[len("mon:"):] if monitor else spec, device)
-    if monitor:
+    shared = spec.startswith("mon:")
+    if shared and monitor is None:
+        raise ChardevError(f"-{device} {spec}: no monitor can share this stream")
+    opts = parse_spec(spec[len("mon:"):] if shared else spec, device)
+    if shared:
         opts["mux"] = "on"
         if opts["backend"] == "stdio":
             opts.setdefault("signal", "off")        # Ctrl-C is the guest's
     chardev = create(machine, {"id": ident, **opts})
-    if monitor:
-        from pcemu.monitor import create as create_monitor  # the monitor imports us
-
-        create_monitor(machine, chardev)
+    if shared and monitor is not None:
+        monitor(machine, chardev)
     return chardev
 
 

@@ -13,6 +13,8 @@ from . import types
 from .config import DeviceConfig
 
 if TYPE_CHECKING:
+    from pcemu.chardev import Chardev
+
     from .machine import Machine
 
 
@@ -44,10 +46,22 @@ def _build_consoles(machine: Machine) -> None:
     for options in config.chardevs:
         chardev.create(machine, options)
     for index, spec in enumerate(config.serials):
-        machine.serial_backends.append(chardev.from_spec(machine, spec, f"serial{index}", device="serial"))
-    if config.debugcon is not None and chardev.from_spec(machine, config.debugcon, "debugcon", device="debugcon"):
+        machine.serial_backends.append(_stream(machine, spec, f"serial{index}", "serial"))
+    if config.debugcon is not None and _stream(machine, config.debugcon, "debugcon", "debugcon"):
         props = {"iobase": "0xe9", "chardev": "debugcon"}
         config.devices.insert(0, DeviceConfig("isa-debugcon", props, f"-debugcon {config.debugcon}"))
+
+
+def _stream(machine: Machine, spec: str, ident: str, device: str) -> Chardev | None:
+    """What `-serial SPEC` and the like name; `mon:` forms get a monitor too."""
+    from pcemu import chardev
+
+    def add_monitor(machine: Machine, made: Chardev) -> None:
+        from pcemu import monitor
+
+        monitor.create(machine, made)
+
+    return chardev.from_spec(machine, spec, ident, device=device, monitor=add_monitor)
 
 
 def _build_objects(machine: Machine, late: bool) -> None:
@@ -86,10 +100,10 @@ def _warn_of_loose_cables(machine: Machine) -> None:
 def _build_monitors(machine: Machine) -> None:
     if not machine.config.monitors:
         return
-    from pcemu import chardev, monitor
+    from pcemu import monitor
 
     for index, wanted in enumerate(machine.config.monitors):
-        backend = chardev.from_spec(machine, wanted.spec, f"compat_monitor{index}", device="monitor")
+        backend = _stream(machine, wanted.spec, f"compat_monitor{index}", "monitor")
         if backend is not None:
             monitor.create(machine, backend)
 

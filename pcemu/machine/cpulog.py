@@ -32,13 +32,15 @@ class CpuLog:
         """As Cpu.run()."""
         cpu = self.cpu
         for _ in range(min(budget, CHUNK)):
-            if not cpu.halted and cpu.icount != self._logged:
+            if not cpu.halted and not cpu.event_due and cpu.icount != self._logged:
                 self._logged = cpu.icount  # run() may come back for a timer before it ran anything
                 self._before()
-            reason: str = cpu.run(1)
+            reason: str = cpu.run(1, events=True)
             if self._int:
                 self._after()
-            if reason != "budget":
+            if reason == "event":
+                self._logged = -1  # nothing retired, and another instruction is next: the handler's first
+            elif reason != "budget":
                 return reason
         return "budget"
 
@@ -77,7 +79,7 @@ class CpuLog:
         return 32 if attr & 1 << 22 else 16
 
     def _disassemble(self, pc: int, bits: int) -> str:
-        from pcemu.monitor.disasm import disassemble
+        from pcemu.debug.disasm import disassemble
 
         return disassemble(self._read, pc, 1, bits)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pcemu.debug.disasm import disassemble
+
 from . import registers
-from .disasm import disassemble
 from .errors import CommandError
 from .expr import MASK, signed
 from .table import Context, Format, command

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pcemu._core.decode import row_of
 
-from pcemu._core import engine  # noqa: F401  (handlers register on import)
 from pcemu._core.isa import gen
 
 from . import runner

@@ -325,3 +325,5 @@ def test_from_spec(host: Host) -> None:
     assert from_spec(host, "chardev:serial0", "serial1") is made
     with pytest.raises(ChardevError, match=r"serial1.*did you mean 'serial0'"):
         from_spec(host, "chardev:serial1", "serial1")
+    with pytest.raises(ChardevError, match="-serial mon:null: no monitor"):
+        from_spec(host, "mon:null", "serial2")

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 from pcemu._core.decode import row_names, row_of
 
-from pcemu._core import engine  # noqa: F401  (handlers register on import)
 from pcemu._core.isa import gen
 
 capstone = pytest.importorskip("capstone")

@@ -86,7 +86,7 @@ MAY_IMPORT = {
     "debug": {"qom"},
     "hw": {"qom", "net"},
     "net": {"qom"},
-    "chardev": {"qom", "monitor"},
+    "chardev": {"qom"},
     "machine": {"hw", "qom", "debug", "_core", "loader", "chardev", "monitor", "net"},
     "loader": {"hw", "qom", "machine"},
     "monitor": {"machine", "hw", "qom", "debug", "chardev", "net"},

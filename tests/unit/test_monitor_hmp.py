@@ -117,7 +117,7 @@ def test_output_while_not_in_focus_is_kept(host: MonitorHost) -> None:
 
 
 def test_mon_short_form(host: MonitorHost) -> None:
-    made: Any = from_spec(host, "mon:null", "serial0")
+    made: Any = from_spec(host, "mon:null", "serial0", monitor=monitor.create)
     assert made.backend == "mux"
     assert len(host.monitors) == 1
     assert set(host.chardevs) == {"serial0", "serial0-base"}
