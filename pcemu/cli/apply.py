@@ -10,6 +10,7 @@ from pcemu.qom.errors import PcemuError, suggestion
 from pcemu.qom.units import parse_size
 
 from . import optstr
+from .apply_block import BLOCK_OPTIONS
 from .apply_host import HOST_OPTIONS
 from .apply_net import NET_OPTIONS
 from .context import Context, key
@@ -347,5 +348,6 @@ _FUNCTIONS: dict[str, Apply] = {
     )},
     "vga": nothing_but_none,
     **HOST_OPTIONS,
+    **BLOCK_OPTIONS,
     **NET_OPTIONS,
 }  # fmt: skip

@@ -153,7 +153,7 @@ show-cursor           | | - | show the mouse pointer
 netdev                | TYPE,id=ID[,...] | netdev | add a network back end ('-netdev help' lists types)
 nic                   | TYPE[,...][,model=MODEL][,mac=MAC] | nic | a back end and a network card on it; none: no network
 net                   | nic[,...] or TYPE[,...] | net | older spelling: card or back end on hub 0; none: no network
-drive                 | [file=]FILE[,if=..][,...] | - | add a disk
+drive                 | [file=]FILE[,if=virtio|none][,id=..][,format=..][,cache=..][,snapshot=..][,...] | drive | add a disk
 hda                   | FILE | - | first disk
 hdb                   | FILE | - | second disk
 hdc                   | FILE | - | third disk
@@ -163,8 +163,8 @@ fda                   | FILE | - | first floppy
 fdb                   | FILE | - | second floppy
 sd                    | FILE | - | SD card image
 mtdblock              | FILE | - | flash image
-blockdev              | DRIVER[,...] | - | block back end
-snapshot              | | - | disks keep no changes
+blockdev              | [driver=]DRIVER,node-name=NAME[,...] or JSON | blockdev | a node of a disk: format or protocol
+snapshot              | | snapshot | drives keep no changes (snapshot=on for each)
 iscsi                 | OPTIONS | - | iSCSI session
 fsdev                 | TYPE,id=ID[,...] | - | shared folder back end
 virtfs                | TYPE[,...] | - | shared folder

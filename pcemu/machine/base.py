@@ -35,6 +35,7 @@ class MachineBase:
         self.tracer = tracer or Tracer()
         self.globals: list[tuple[str, str, Any]] = []  # -global: (driver, property, value)
         self.chardevs: dict[str, Any] = {}
+        self.drives: dict[str, Any] = {}  # BlockBackends by id and by node name
         self.objects: dict[str, UserObject] = {}  # -object
         self.netdevs: dict[str, NetClient] = {}  # -netdev
         self.net_clients: list[NetClient] = []  # both ends of every cable

@@ -29,6 +29,8 @@ def build(machine: Machine) -> None:
         _build_consoles(machine)
     _build_netdevs(machine)
     _build_objects(machine, late=True)
+    if config.drives or config.blockdevs:
+        _build_drives(machine)
     board.build()
     for device in [*config.nics, *config.devices]:
         add_user_device(machine, device)
@@ -95,6 +97,14 @@ def _warn_of_loose_cables(machine: Machine) -> None:
         if client.peer is None:
             word = "nic" if client.kind == "nic" else "netdev"
             print(f"pcemu: warning: {word} {client.name} has no peer", file=sys.stderr)
+
+
+def _build_drives(machine: Machine) -> None:
+    from pcemu.block import options
+
+    config = machine.config
+    for driver, props, where in options.build(machine, config.blockdevs, config.drives, config.snapshot):
+        config.devices.append(DeviceConfig(driver, props, where))
 
 
 def _build_monitors(machine: Machine) -> None:

@@ -117,6 +117,9 @@ class MachineConfig:
     nics: list[DeviceConfig] = field(default_factory=list)  # of -nic and -net nic: plugged in before `devices`
     globals: list[tuple[str, str, str]] = field(default_factory=list)
     chardevs: list[dict[str, str]] = field(default_factory=list)  # "backend", "id" and the back end's options
+    drives: list[dict[str, str]] = field(default_factory=list)  # -drive
+    blockdevs: list[dict[str, Any]] = field(default_factory=list)  # -blockdev: nested as in JSON
+    snapshot: bool = False  # -snapshot: every drive, as with snapshot=on
     serials: list[str] = field(default_factory=list)  # as after -serial: "stdio", "mon:stdio", "chardev:ID"
     parallels: list[str] = field(default_factory=list)
     monitors: list[MonitorConfig] = field(default_factory=list)

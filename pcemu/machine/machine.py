@@ -398,6 +398,10 @@ class Machine(MachineBase):
         if self._closed:
             return
         self._closed = True
+        if self.drives:
+            from pcemu.block import options
+
+            options.close(self)
         for chardev in reversed(list(self.chardevs.values())):
             try:
                 chardev.close()

@@ -19,7 +19,7 @@ INT_KINDS: dict[str, tuple[int, int, str]] = {
     "s64": (-(2**63), 2**63 - 1, "int64"),
 }
 # Properties whose value names another object, and where the machine keeps such objects.
-LINK_KINDS: dict[str, str] = {"chardev": "chardevs", "link": "by_id", "netdev": "netdevs", "object": "objects"}
+LINK_KINDS: dict[str, str] = {"chardev": "chardevs", "drive": "drives", "link": "by_id", "netdev": "netdevs", "object": "objects"}
 LABELS = {"bool": "bool", "str": "str", "size": "size", "devfn": "int32"}
 
 
@@ -63,6 +63,7 @@ class PropertyDecl:
         if self.kind == "enum":
             return "one of " + ", ".join(self.choices)
         return {"bool": "'on' or 'off'", "chardev": "the id of a character device",
+                "drive": "the id of a drive or the name of a block node",
                 "link": "the id of an object", "object": "the id of an object", "netdev": "the id of a -netdev",
                 "mac": "a MAC address such as 52:54:00:12:34:56", "devfn": "SLOT or SLOT.FUNCTION, in hexadecimal"}.get(
                     self.kind, "a string")  # fmt: skip
@@ -169,7 +170,7 @@ def Property(
     """Declare a property.
 
     kind     int, bool, str, or one of "u8" "u16" "u32" "u64" "s32" "s64" "size" "enum" "devfn" "mac" (six bytes, or None), or
-             of the kinds whose value is an object named by its id: "chardev" "link" (a device) "netdev" "object"
+             of the kinds whose value is an object named by its id: "chardev" "drive" "link" (a device) "netdev" "object"
     name     QEMU's name; by default the attribute's with '-' for '_'
     fmt      "hex": limits are shown in hexadecimal
     label    type name in help, where it is not the kind's own

@@ -1,0 +1,230 @@
+"""A disk as a device sees it: requests that do not block, completed on the machine's thread."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import iov
+from .errors import BlockError
+from .node import Node
+from .pool import ThreadPool
+
+Done = Callable[[int], object]
+
+INLINE_LIMIT = 1 << 20  # larger reads go to the pool even if the host has them in memory: copying takes its time
+
+
+class BlockBackend:
+    """`root` with a queue of requests.
+
+    All methods are for the machine's thread. Buffers belong to the backend until `done(errno)` is called, on the same
+    thread, from the loop: never from inside the call that started the request, unless the device says that it can take
+    this (`may_finish_early`; data in the host's page cache is then there at once, without a turn of the loop).
+    errno is 0 or the host's (EIO, ENOSPC, ...). Requests may finish in any order. A flush covers the requests that were
+    finished when it was made. Requests that overlap are not ordered: a device or its guest does that.
+    """
+
+    def __init__(self, ident: str, root: Node, post: Callable[[Callable[[], object]], object], pool: ThreadPool | None = None,
+                 *, discard: bool = False, detect_zeroes: str = "off", write_cache: bool = True) -> None:  # fmt: skip
+        self.id = ident
+        self.node_name = root.node_name
+        self.root = root
+        self.size = root.size  # bytes, a multiple of 512 for what a guest sees: see sectors
+        self.read_only = root.read_only
+        self.discard_enabled = discard
+        self.detect_zeroes = detect_zeroes  # "off", "on" or "unmap"
+        self.write_cache = write_cache  # False: every write is stable when it is done (cache=writethrough)
+        self.may_finish_early = False  # set by a device whose `done` may be called before preadv() & co. return
+        self.options: dict[str, str] = {}  # of -drive, for the device: serial, werror, rerror
+        self.owner = ""
+        self.in_flight = 0
+        self.failures = 0
+        self.on_resize: Callable[[], object] | None = None
+        self._post = post
+        self._pool = pool or ThreadPool()
+        self._own_pool = pool is None
+        self._finished: deque[tuple[Done, int]] = deque()
+        self._posted = False
+        self._wake = threading.Event()
+        self._closed = False
+
+    @property
+    def sectors(self) -> int:
+        """Size in whole sectors of 512 bytes; a rest at the end is not shown to guests."""
+        return self.size >> 9
+
+    # -- who uses it ------------------------------------------------------------------------------------------
+
+    def attach(self, owner: str) -> None:
+        """A device takes it; a second one is refused."""
+        if self.owner:
+            raise BlockError(f"Drive '{self.id or self.node_name}' is already in use by another device")
+        self.owner = owner
+
+    def detach(self) -> None:
+        self.drain()
+        self.owner = ""
+        self.may_finish_early = False
+
+    # -- requests ---------------------------------------------------------------------------------------------
+
+    def preadv(self, offset: int, views: Sequence[memoryview], done: Done) -> None:
+        """Read into writable views of bytes, from byte `offset` on. EIO beyond the end."""
+        length = iov.total(views)
+        if offset < 0 or offset + length > self.size:
+            self._finish(done, errno.EIO)
+            return
+        if length <= INLINE_LIMIT:
+            try:
+                if self.root.try_pread(offset, views):
+                    self._finish(done, 0)
+                    return
+            except OSError:
+                pass  # the pool will say what it is
+        self._submit(lambda: self.root.pread(offset, views), done)
+
+    def pwritev(self, offset: int, views: Sequence[memoryview], done: Done, fua: bool = False) -> None:
+        """Write views of bytes at byte `offset`. `fua`: it is stable when it is done. EPERM on a read-only disk."""
+        length = iov.total(views)
+        if not self._writable(offset, length, done):
+            return
+        fua = fua or not self.write_cache
+        if self.detect_zeroes != "off":
+            unmap = self.detect_zeroes == "unmap" and self.discard_enabled
+
+            def write() -> None:
+                if all(map(iov.is_zero, views)):
+                    self._zero(offset, length, unmap, fua)
+                else:
+                    self.root.pwrite(offset, views, fua)
+
+            self._submit(write, done)
+            return
+        self._submit(lambda: self.root.pwrite(offset, views, fua), done)
+
+    def flush(self, done: Done) -> None:
+        """What was done before is stable when this is done."""
+        if self.read_only:
+            self._finish(done, 0)
+            return
+        self._submit(self.root.flush, done)
+
+    def discard(self, offset: int, length: int, done: Done) -> None:
+        """The contents are not needed any more. A hint; does nothing unless discard=unmap."""
+        if not self._writable(offset, length, done):
+            return
+        if not self.discard_enabled:
+            self._finish(done, 0)
+            return
+        self._submit(lambda: self.root.discard(offset, length), done)
+
+    def write_zeroes(self, offset: int, length: int, done: Done, unmap: bool = False) -> None:
+        """Zeroes from `offset` on; with `unmap` the space may be given back (if discard=unmap)."""
+        if not self._writable(offset, length, done):
+            return
+        unmap = unmap and self.discard_enabled
+        self._submit(lambda: self._zero(offset, length, unmap, not self.write_cache), done)
+
+    def _zero(self, offset: int, length: int, unmap: bool, fua: bool) -> None:
+        self.root.write_zeroes(offset, length, unmap)
+        if fua:
+            self.root.flush()
+
+    def drain(self) -> None:
+        """Wait until nothing is in flight; every `done` has been called when this returns."""
+        while self.in_flight:
+            self._deliver()
+            if self.in_flight and not self._finished:
+                self._wake.wait()
+                self._wake.clear()
+
+    def resized(self) -> None:
+        """The image below has a new size (block_resize)."""
+        self.size = self.root.size
+        if self.on_resize is not None:
+            self.on_resize()
+
+    # -- the machinery ----------------------------------------------------------------------------------------
+
+    def _writable(self, offset: int, length: int, done: Done) -> bool:
+        if self.read_only:
+            self._finish(done, errno.EPERM)
+            return False
+        if offset < 0 or length < 0 or offset + length > self.size:
+            self._finish(done, errno.EIO)
+            return False
+        return True
+
+    def _submit(self, work: Callable[[], Any], done: Done) -> None:
+        self.in_flight += 1
+        if self._closed:
+            self._complete(done, errno.ENOMEDIUM)
+            return
+
+        def run() -> None:
+            number = 0
+            try:
+                work()
+            except OSError as error:
+                number = error.errno or errno.EIO
+                self._report(error)
+            except MemoryError:
+                number = errno.ENOMEM
+            except Exception as error:
+                number = errno.EIO
+                self._report(error)
+            self._complete(done, number)
+
+        self._pool.submit(run)
+
+    def _report(self, error: Exception) -> None:
+        """The first failures are worth a line; a guest that goes on for ever must not fill the terminal."""
+        self.failures += 1
+        if self.failures <= 3:
+            text = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+            print(f"pcemu: drive '{self.id or self.node_name}': {text}", file=sys.stderr)
+
+    def _finish(self, done: Done, number: int) -> None:
+        """On the machine's thread: at once, or as if the pool had done it."""
+        if self.may_finish_early:
+            done(number)
+            return
+        self.in_flight += 1
+        self._complete(done, number)
+
+    def _complete(self, done: Done, number: int) -> None:
+        """From any thread."""
+        self._finished.append((done, number))
+        self._wake.set()
+        if not self._posted:
+            self._posted = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed; drain() delivers
+                self._post(self._deliver)
+
+    def _deliver(self) -> None:
+        self._posted = False
+        finished = self._finished
+        while finished:
+            done, number = finished.popleft()
+            self.in_flight -= 1
+            done(number)
+
+    def close(self) -> None:
+        """Finish what is in flight, make everything stable and close the image. Idempotent. OSError if it cannot."""
+        if self._closed:
+            return
+        self.drain()
+        self._closed = True
+        if self._own_pool:
+            self._pool.close()
+        try:
+            if not self.read_only:
+                self.root.flush()
+        finally:
+            self.root.close()

@@ -1,0 +1,9 @@
+"""What can go wrong with an image, as one line for the user."""
+
+from __future__ import annotations
+
+from pcemu.qom.errors import PcemuError
+
+
+class BlockError(PcemuError):
+    """An image cannot be opened, or is not what it should be; the text is the whole message."""
