@@ -45,7 +45,7 @@ def pcemu(*arguments: str, input: str | None = None) -> subprocess.CompletedProc
     ("arguments", "line"),
     [
         (["-bogus"], "pcemu: -bogus: invalid option"),
-        (["-netdev", "user,id=n"], "pcemu: -netdev: not implemented yet"),
+        (["-hda", "x"], "pcemu: -hda: not implemented yet"),
         (["-device", "bogus"], "pcemu: -device bogus: 'bogus' is not a valid device model name"),
         (["-machine", "bogus"], "pcemu: -machine bogus: unsupported machine type; use -machine help to list supported machines"),
         (["-accel", "kvm"], "pcemu: -accel kvm: pcemu has no KVM; use -accel tcg, or -machine accel=kvm:tcg for both"),
