@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import tempfile
 from pathlib import Path
+
+from bench.workloads import c_table
 
 GUEST = Path(__file__).resolve().parent / "guest"
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
@@ -15,20 +18,23 @@ FLAGS = [
     "-fno-tree-loop-distribute-patterns", "-fno-optimize-sibling-calls", "-ffp-contract=off", "-fno-math-errno",
     "-Wl,--build-id=none",
 ]  # fmt: skip
-MODES = {64: ["-m64", "-march=x86-64"], 32: ["-m32", "-march=pentium4", "-mfpmath=sse"]}
+MODES = {64: ["-m64", "-march=x86-64"], 32: ["-m32", "-march=pentium4", "-mfpmath=sse", "-mno-stv"]}
 
 
 def build(bits: int = 64) -> Path:
     """The program for one mode; the same bytes on all emulators and on the host. Its name has a digest of what it was
     made of: trees that share a cache do not share a program by mistake."""
-    digest = hashlib.sha256(repr((MODES[bits], FLAGS)).encode())
+    table = c_table(bits)
+    digest = hashlib.sha256(repr((MODES[bits], FLAGS, table)).encode())
     for path in sorted(GUEST.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     program = CACHE / f"bench{bits}-{digest.hexdigest()[:12]}"
     if not program.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         partial = program.with_suffix(f".{os.getpid()}")
-        subprocess.run(["gcc", *MODES[bits], *FLAGS, "-o", partial, *sorted(GUEST.glob("*.c"))], check=True)
+        with tempfile.TemporaryDirectory() as made:
+            (Path(made) / "table.h").write_text(table)
+            subprocess.run(["gcc", *MODES[bits], *FLAGS, "-I", made, "-o", partial, *sorted(GUEST.glob("*.c"))], check=True)
         partial.replace(program)
     return program
 

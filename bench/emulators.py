@@ -1,5 +1,5 @@
 """The emulators that the benchmarks compare, and how each is told to run one guest: same kernel, same program, same
-command line, same processor features (those of a Core 2 Duo: SSSE3, 64 bits)."""
+command line, same processor features."""
 
 from __future__ import annotations
 
@@ -7,35 +7,61 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from bench import bootdisk
-from scripts import guests
+from bench import bootdisk, build
+from scripts import guests, mkinitramfs
+from scripts.debian import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 MEMORY_MIB = 256
+CMDLINE = "console=ttyS0 quiet mitigations=off nokaslr"
+KERNELS = {64: "cloud", 32: "686-pae"}
 
 
 @dataclass(frozen=True)
 class Image:
-    """What to boot."""
+    """What to boot, and with what arguments."""
 
     kernel: Path
-    initrd: Path
-    cmdline: str
     program: Path  # the benchmark itself, for a run on the host
-    arguments: list[str]
+    initrd: Path  # ... and in an archive
+    bits: int
+    workloads: list[str]
+    scale: int = 100  # per cent of the usual work
+    cpu: str = "core2duo"  # the model, by QEMU's name
     accel: str = ""  # pcemu's -accel, if not the default
+
+    def arguments(self, waits: bool) -> list[str]:
+        """Few, as Linux hands at most 32 to its first program."""
+        return [f"run={','.join(self.workloads) or 'none'}", f"scale={self.scale}", *(["wait"] if waits else [])]
+
+    def cmdline(self, waits: bool) -> str:
+        return " ".join([CMDLINE, "--", *self.arguments(waits)])
+
+    def but(self, workloads: list[str], scale: int) -> Image:
+        return replace(self, workloads=workloads, scale=scale)
 
 
 Command = Callable[[Image, Path], list[str]]  # (what, a directory for the run's own files) -> command line
 
 
+def make_image(workloads: list[str], bits: int, kernel: str = "", **options: Any) -> Image:
+    """Fetch the kernel and build the guest. Options: scale, cpu, accel."""
+    program = build.build(bits)
+    initrd = program.with_name(f"{program.name}.img")
+    if not initrd.exists():
+        write_atomically(initrd, mkinitramfs.build(program.read_bytes()))
+    return Image(guests.get(kernel or KERNELS[bits]), program, initrd, bits, workloads, **options)
+
+
 def _qemu_style(image: Image) -> list[str]:
     return [
-        "-m", str(MEMORY_MIB), "-cpu", "core2duo", "-nodefaults", "-display", "none", "-vga", "none", "-nic", "none",
-        "-serial", "stdio", "-no-reboot", "-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", image.cmdline,
+        "-m", str(MEMORY_MIB), "-cpu", image.cpu, "-nodefaults", "-display", "none", "-vga", "none", "-nic", "none",
+        "-serial", "stdio", "-no-reboot", "-kernel", str(image.kernel), "-initrd", str(image.initrd),
+        "-append", image.cmdline(waits=True),
     ]  # fmt: skip
 
 
@@ -49,7 +75,7 @@ def qemu(image: Image, directory: Path) -> list[str]:
 
 
 def native(image: Image, directory: Path) -> list[str]:
-    return [str(image.program), "wait", *image.arguments]
+    return [str(image.program), *image.arguments(waits=True)]
 
 
 BOCHSRC = """\
@@ -72,10 +98,11 @@ log: {log}
 
 
 def bochs(image: Image, directory: Path) -> list[str]:
-    """Bochs has no -kernel: it boots a disk. Its console goes to a named pipe, 'serial' in the directory."""
+    """Bochs has no -kernel: it boots a disk. Its console goes to a named pipe, 'serial' in the directory. It is given the
+    features of a Core 2 Duo, whatever -cpu the others have."""
     program = shutil.which("bochs-bin") or "bochs"
     disk = directory / "disk.img"
-    data, cylinders = bootdisk.build(image.kernel.read_bytes(), image.initrd.read_bytes(), image.cmdline)
+    data, cylinders = bootdisk.build(image.kernel.read_bytes(), image.initrd.read_bytes(), image.cmdline(waits=False))
     disk.write_bytes(data)
     own_vgabios = Path("/usr/share/bochs/VGABIOS-lgpl-latest")
     config = directory / "bochsrc"
@@ -118,8 +145,8 @@ class Emulator:
 
 
 EMULATORS = {
-    "pcemu": Emulator("pcemu", pcemu),
-    "qemu": Emulator("qemu", qemu),
+    "pcemu": Emulator("pcemu", pcemu, waits=True),
+    "qemu": Emulator("qemu", qemu, waits=True),
     "bochs": Emulator("bochs", bochs, console="serial"),
     "native": Emulator("native", native, waits=True),
 }

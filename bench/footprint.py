@@ -16,8 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import build, run
-from bench.emulators import EMULATORS, MEMORY_MIB, ROOT
+from bench import run
+from bench.emulators import EMULATORS, MEMORY_MIB, ROOT, make_image
+from bench.measure import run_once
+from bench.workloads import WORKLOADS
 from scripts import guests
 
 RUNS = 5
@@ -54,12 +56,12 @@ def startup_seconds() -> float:
 
 def resident_mib() -> dict[str, float]:
     """Memory of a run that has booted the cloud kernel, by kind. Guest RAM is a memfd and counts as shared memory."""
-    image = run.make_image(["integer"], 64, "cloud")
+    image = make_image([], 64)
     command = EMULATORS["pcemu"].command(image, Path())
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=ROOT)
     assert process.stdout is not None
     for line in process.stdout:
-        if b"BENCH end" in line:
+        if b"BENCH start" in line:
             break
     status = Path(f"/proc/{process.pid}/status").read_text()
     process.kill()
@@ -71,9 +73,8 @@ def resident_mib() -> dict[str, float]:
 def copy_gigabytes_a_second() -> tuple[float, float]:
     """(guest's REP MOVSB, host's memmove) of 256 KiB, again and again."""
     scale = 1000
-    rounds = int(re.search(r'"block-copy", \w+, (\d+)', (build.GUEST / "bench.c").read_text())[1]) * scale // 100  # type: ignore[index]
-    image = run.make_image([f"scale={scale}", "block-copy"], 64, "cloud")
-    times, _ = run.run_once(EMULATORS["pcemu"], image)
+    rounds = WORKLOADS["block-copy"].rounds[0] * scale // 100
+    times = run_once(EMULATORS["pcemu"], make_image(["block-copy"], 64, scale=scale)).times
     source, target = ctypes.create_string_buffer(BLOCK), ctypes.create_string_buffer(BLOCK)
     begin = time.process_time()
     for _ in range(rounds):

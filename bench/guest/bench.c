@@ -1,13 +1,14 @@
 /*
  * The benchmark guest: one static program without a C library. As /init of a kernel, or on the host itself, it runs
- * groups of loops and frames each with a line, so that whoever reads the console can take the CPU time between them:
+ * workloads and frames each with a line, so that whoever reads the console can take the CPU time between them:
  *
- *   BENCH begin integer
- *   BENCH end integer 5f1e...        <- the checksum
+ *   BENCH begin alu
+ *   BENCH end alu 5f1e...        <- the checksum
+ *   BENCH skip matrix-avx        <- the processor has not what it takes
  *   BENCH done
  *
- * Arguments: names of groups (all, if there is none), scale=N, which multiplies the work (per cent; 100), and 'wait':
- * read a byte from the standard input after each line (on the host, where a group takes less than a scheduler's delay).
+ * Arguments: run=NAME,NAME... (all, if there is none), scale=N, which multiplies the work (per cent; 100), and 'wait':
+ * read a byte from the standard input after each line, so that nothing runs while the time is taken.
  */
 #include "sys.h"
 
@@ -16,28 +17,13 @@ char **environment;
 
 static const struct {
     const char *name;
-    group_function *run;
-    u32 rounds; /* 0.1 to 0.5 seconds of CPU time of QEMU's TCG on a machine of 2024 */
-} groups[] = {
-    {"integer", run_integer, 600},
-    {"branchy", run_branchy, 60},
-    {"calls", run_calls, 96},
-    {"indirect", run_indirect, 400},
-    {"streaming", run_streaming, 40},
-    {"chasing", run_chasing, 20},
-    {"strings", run_strings, 160},
-    {"block-copy", run_block_copy, 300},
-    {"sse-integer", run_sse_integer, 1200},
-    {"sse-float", run_sse_float, 240},
-    {"x87", run_x87, 280},
-    {"syscall", run_syscall, 3600},
-    {"fork-exec", run_fork_exec, 200},
-    {"page-fault", run_page_fault, 100},
-    {"context-switch", run_context_switch, 100},
-    {"clock", run_clock, 3000},
-    {"self-modifying", run_self_modifying, 30},
+    workload *run;
+    u32 rounds, needs;
+} workloads[] = {
+#define WORKLOAD(name, function, rounds, needs) {name, function, rounds, needs},
+#include "table.h"
 };
-enum { GROUPS = sizeof groups / sizeof *groups };
+enum { WORKLOADS = sizeof workloads / sizeof *workloads };
 
 /* The compiler may call these three. */
 void *memcpy(void *to, const void *from, uword count)
@@ -62,6 +48,37 @@ static int equal(const char *a, const char *b)
     while (*a && *a == *b)
         a++, b++;
     return *a == *b;
+}
+
+/* Is 'name' one of the names in a list with commas between them? */
+static int listed(const char *list, const char *name)
+{
+    for (;;) {
+        const char *c = name;
+        while (*c && *c == *list)
+            c++, list++;
+        if (!*c && (!*list || *list == ','))
+            return 1;
+        while (*list && *list != ',')
+            list++;
+        if (!*list++)
+            return 0;
+    }
+}
+
+/* What the processor has and the kernel has switched on. */
+static u32 features(void)
+{
+    u32 a, b, c, d, low, high;
+    __asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(0), "c"(0));
+    if (a < 7)
+        return 0;
+    __asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(1), "c"(0));
+    if (~c & (1u << 28 | 1 << 27 | 1 << 12)) /* AVX, OSXSAVE, FMA */
+        return 0;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    __asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
+    return (low & 6) == 6 && b >> 5 & 1 ? NEEDS_AVX2 : 0;
 }
 
 static int waits;
@@ -103,24 +120,29 @@ void start(uword *stack)
     if (syscall0(SYS_getpid) != 1)
         self_path = arguments[0];
 
-    u32 scale = 100, chosen = 0;
+    u32 scale = 100, has = features();
+    const char *chosen = 0;
     for (uword i = 1; i < count; i++)
-        if (arguments[i][0] == 's' && arguments[i][5] == '=')
-            scale = number(arguments[i] + 6);
-        else if (equal(arguments[i], "wait"))
+        if (listed(arguments[i], "wait"))
             waits = 1;
+        else if (arguments[i][0] == 's')
+            scale = number(arguments[i] + sizeof "scale");
         else
-            for (u32 g = 0; g < GROUPS; g++)
-                chosen |= (u32)equal(arguments[i], groups[g].name) << g;
+            chosen = arguments[i] + sizeof "run";
 
     line("start", "", 0, 0);
-    for (u32 g = 0; g < GROUPS; g++) {
-        if (chosen && !(chosen >> g & 1))
+    for (u32 i = 0; i < WORKLOADS; i++) {
+        const char *name = workloads[i].name;
+        if (chosen && !listed(chosen, name))
             continue;
-        u32 rounds = groups[g].rounds * scale / 100;
-        line("begin", groups[g].name, 0, 0);
-        u64 checksum = groups[g].run(rounds ? rounds : 1);
-        line("end", groups[g].name, checksum, 1);
+        if (workloads[i].needs & ~has) {
+            line("skip", name, 0, 0);
+            continue;
+        }
+        u32 rounds = workloads[i].rounds * scale / 100;
+        line("begin", name, 0, 0);
+        u64 checksum = workloads[i].run(rounds ? rounds : 1);
+        line("end", name, checksum, 1);
     }
     line("done", "", 0, 0);
     if (syscall0(SYS_getpid) == 1)

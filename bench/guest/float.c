@@ -1,6 +1,6 @@
-/* Groups for vectors and floating point. Only operations that IEEE 754 defines to the last bit. */
+/* Floating point by SSE, AVX and x87. Checksums: only operations that IEEE 754 defines to the last bit; else rounded. */
 #define _MM_MALLOC_H_INCLUDED /* the header would ask for a C library */
-#include <emmintrin.h>
+#include <immintrin.h>
 
 #include "sys.h"
 
@@ -11,53 +11,18 @@ static u64 bits(double value)
     return result;
 }
 
-/* Packed integers: a search for bytes, a mixing function, saturating sums. */
-u64 run_sse_integer(u32 rounds)
-{
-    static u8 text[16384] __attribute__((aligned(16)));
-    u64 sum = 0;
-    u32 state = 7;
-    for (u32 i = 0; i < sizeof text; i++)
-        text[i] = (u8)next_random(&state);
-    __m128i mix = _mm_set_epi32(1, 2, 3, 4);
-    while (rounds--) {
-        __m128i wanted = _mm_set1_epi8((char)rounds), total = _mm_setzero_si128();
-        u32 hits = 0;
-        for (u32 i = 0; i < sizeof text; i += 16) {
-            __m128i block = _mm_load_si128((__m128i *)(text + i));
-            hits = hits * 3 + (u32)_mm_movemask_epi8(_mm_cmpeq_epi8(block, wanted));
-            mix = _mm_add_epi32(_mm_xor_si128(mix, _mm_slli_epi32(mix, 5)), _mm_shuffle_epi32(block, 0x39));
-            mix = _mm_xor_si128(mix, _mm_mul_epu32(mix, block));
-            total = _mm_adds_epu8(total, _mm_avg_epu8(block, wanted));
-            total = _mm_add_epi64(total, _mm_sad_epu8(block, total));
-            block = _mm_unpacklo_epi8(block, total);
-            _mm_storeu_si128((__m128i *)(text + (i ^ 16)), _mm_packus_epi16(block, mix));
-        }
-        u64 out[4];
-        _mm_storeu_si128((__m128i *)out, mix);
-        _mm_storeu_si128((__m128i *)(out + 2), total);
-        sum = sum * 31 + hits + (out[0] ^ out[1]) + out[2] + out[3];
-    }
-    return sum;
-}
-
-/* Scalars: planets around a sun. Vectors: single-precision multiply and add. */
+/* Scalar doubles: planets around a sun. */
 struct body {
     double x, y, z, vx, vy, vz, mass;
 };
 
-u64 run_sse_float(u32 rounds)
+u64 run_nbody(u32 rounds)
 {
-    static float a[1024] __attribute__((aligned(16))), b[1024] __attribute__((aligned(16)));
     struct body bodies[5] = {{0, 0, 0, 0, 0, 0, 40}, {4.8, -1.2, -.1, .6, 2.8, -.02, .04}, {8.3, 4.1, -.4, -1, 1.8, .01, .01},
                              {12.8, -15.1, -.2, 1.1, .9, -.01, .002}, {15.3, -25.9, .2, .9, .6, -.03, .002}};
     u64 sum = 0;
-    for (u32 i = 0; i < 1024; i++) {
-        a[i] = (float)i / 16;
-        b[i] = 1 + (float)(i & 15) / 64;
-    }
     while (rounds--) {
-        for (u32 step = 0; step < 300; step++) {
+        for (u32 step = 0; step < 100; step++) {
             for (int i = 0; i < 5; i++)
                 for (int j = i + 1; j < 5; j++) {
                     struct body *p = &bodies[i], *q = &bodies[j];
@@ -69,19 +34,120 @@ u64 run_sse_float(u32 rounds)
             for (int i = 0; i < 5; i++)
                 bodies[i].x += 0.001 * bodies[i].vx, bodies[i].y += 0.001 * bodies[i].vy, bodies[i].z += 0.001 * bodies[i].vz;
         }
-        for (u32 pass = 0; pass < 10; pass++)
-            for (u32 i = 0; i < 1024; i += 4) {
-                __m128 x = _mm_load_ps(a + i), y = _mm_load_ps(b + i);
-                x = _mm_add_ps(_mm_mul_ps(x, y), _mm_set1_ps(0.25f));
-                x = _mm_min_ps(_mm_sub_ps(x, _mm_mul_ps(y, y)), _mm_set1_ps(1e6f));
-                _mm_store_ps(a + i, _mm_add_ps(_mm_sqrt_ps(x), _mm_div_ps(x, y)));
-            }
-        sum = sum * 31 + bits(bodies[0].x + bodies[4].vy) + bits(a[rounds * 7 & 1023]);
+        sum = sum * 31 + bits(bodies[0].x + bodies[4].vy);
     }
     return sum;
 }
 
-/* The x87 stack, with its 64-bit mantissas: a matrix product, a logistic map, roots. No transcendentals. */
+/* Scalar doubles: a product of matrices; conversions. */
+u64 run_matrix(u32 rounds)
+{
+    enum { N = 24 };
+    static double m[3][N][N];
+    u64 sum = 0;
+    while (rounds--) {
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < N; j++)
+                m[0][i][j] = 1.0 / (i + j + 1), m[1][i][j] = (double)(i - j + (int)rounds) / 3;
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < N; j++) {
+                double total = 0;
+                for (int k = 0; k < N; k++)
+                    total += m[0][i][k] * m[1][k][j];
+                m[2][i][j] = total;
+            }
+        sum = sum * 31 + bits(m[2][3][5]) + (u32)(int)m[2][N - 1][N - 1];
+    }
+    return sum;
+}
+
+/* Packed singles: multiply, add, divide, roots. */
+u64 run_packed_single(u32 rounds)
+{
+    static float a[1024] __attribute__((aligned(16))), b[1024] __attribute__((aligned(16)));
+    u64 sum = 0;
+    for (u32 i = 0; i < 1024; i++) {
+        a[i] = (float)i / 16;
+        b[i] = 1 + (float)(i & 15) / 64;
+    }
+    while (rounds--) {
+        for (u32 i = 0; i < 1024; i += 4) {
+            __m128 x = _mm_load_ps(a + i), y = _mm_load_ps(b + i);
+            x = _mm_add_ps(_mm_mul_ps(x, y), _mm_set1_ps(0.25f));
+            x = _mm_min_ps(_mm_sub_ps(x, _mm_mul_ps(y, y)), _mm_set1_ps(1e6f));
+            _mm_store_ps(a + i, _mm_add_ps(_mm_sqrt_ps(x), _mm_div_ps(x, y)));
+        }
+        sum = sum * 31 + bits(a[rounds * 7 & 1023]);
+    }
+    return sum;
+}
+
+/* Packed doubles: how long points stay near the Mandelbrot set. */
+u64 run_mandelbrot(u32 rounds)
+{
+    u64 sum = 0;
+    while (rounds--)
+        for (u32 i = 0; i < 40; i++) {
+            __m128d cx = _mm_set_pd(-2 + i * 0.06, -2 + i * 0.07), cy = _mm_set1_pd((double)(rounds % 50) * 0.02);
+            __m128d x = cx, y = cy, inside = _mm_setzero_pd(), one = _mm_set1_pd(1), four = _mm_set1_pd(4);
+            for (u32 n = 0; n < 40; n++) {
+                __m128d xx = _mm_mul_pd(x, x), yy = _mm_mul_pd(y, y), xy = _mm_mul_pd(x, y);
+                __m128d near = _mm_cmplt_pd(_mm_add_pd(xx, yy), four);
+                if (!_mm_movemask_pd(near))
+                    break;
+                inside = _mm_add_pd(inside, _mm_and_pd(near, one));
+                y = _mm_add_pd(_mm_add_pd(xy, xy), cy);
+                x = _mm_add_pd(_mm_sub_pd(xx, yy), cx);
+            }
+            sum = sum * 3 + (u32)_mm_cvttsd_si32(inside) + 41 * (u32)_mm_cvttsd_si32(_mm_unpackhi_pd(inside, inside));
+        }
+    return sum;
+}
+
+/* AVX and FMA: a product of matrices, eight singles at a time. */
+__attribute__((target("avx2,fma"))) u64 run_matrix_avx(u32 rounds)
+{
+    enum { N = 32 };
+    static float m[3][N][N] __attribute__((aligned(32)));
+    u64 sum = 0;
+    while (rounds--) {
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < N; j++)
+                m[0][i][j] = (float)(i ^ j) / 8, m[1][i][j] = (float)(i - j + (int)(rounds & 15)) / 4;
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < N; j += 8) {
+                __m256 total = _mm256_setzero_ps();
+                for (int k = 0; k < N; k++)
+                    total = _mm256_fmadd_ps(_mm256_broadcast_ss(&m[0][i][k]), _mm256_loadu_ps(&m[1][k][j]), total);
+                _mm256_store_ps(&m[2][i][j], _mm256_max_ps(total, _mm256_set1_ps(-1e6f)));
+            }
+        sum = sum * 31 + bits(m[2][3][5]) + bits(m[2][N - 1][rounds & (N - 1)]);
+    }
+    return sum;
+}
+
+/* AVX2: integers, compared and shuffled across lanes. */
+__attribute__((target("avx2,fma"))) u64 run_integer_avx(u32 rounds)
+{
+    static u32 a[1024] __attribute__((aligned(32)));
+    u64 sum = 0;
+    for (u32 i = 0; i < 1024; i++)
+        a[i] = i * 2654435761u;
+    while (rounds--) {
+        __m256i total = _mm256_set1_epi32((int)rounds);
+        for (u32 i = 0; i < 1024; i += 8) {
+            __m256i x = _mm256_load_si256((__m256i *)(a + i));
+            __m256i larger = _mm256_cmpgt_epi32(x, total);
+            total = _mm256_add_epi32(total, _mm256_blendv_epi8(_mm256_mullo_epi32(x, total), _mm256_slli_epi32(x, 3), larger));
+            total = _mm256_xor_si256(total, _mm256_permute4x64_epi64(x, 0x1b));
+            _mm256_store_si256((__m256i *)(a + i), _mm256_shuffle_epi8(_mm256_add_epi32(x, total), _mm256_set1_epi32(0x00030201)));
+        }
+        sum = sum * 31 + (u32)_mm256_extract_epi32(total, 3) + (u32)_mm256_extract_epi32(total, 6);
+    }
+    return sum;
+}
+
+/* The x87 stack, with its 64-bit mantissas: a matrix product, a logistic map, roots. */
 u64 run_x87(u32 rounds)
 {
     static long double m[3][16][16];
@@ -107,6 +173,27 @@ u64 run_x87(u32 rounds)
         u64 mantissa;
         __builtin_memcpy(&mantissa, &result, 8);
         sum = sum * 31 + mantissa;
+    }
+    return sum;
+}
+
+/* x87 transcendentals; six decimal places count. */
+u64 run_x87_functions(u32 rounds)
+{
+    long double total = 0;
+    u64 sum = 0;
+    while (rounds--) {
+        for (u32 i = 0; i < 50; i++) {
+            long double x = 0.001L + i * 0.0187L, s, c, t, a, e, l;
+            __asm__("fsincos" : "=t"(c), "=u"(s) : "0"(x * 3));
+            __asm__("fptan; fstp %%st(0)" : "=t"(t) : "0"(x));
+            __asm__("fpatan" : "=t"(a) : "0"(x + 1), "u"(x * 5) : "st(1)");
+            __asm__("f2xm1" : "=t"(e) : "0"(x));
+            __asm__("fyl2x" : "=t"(l) : "0"(x + 0.5L), "u"(x + 2) : "st(1)");
+            total += s - c + t + a * e + l;
+        }
+        sum = sum * 31 + (u64)(long long)(total * 1e6L);
+        total *= 0.125L;
     }
     return sum;
 }

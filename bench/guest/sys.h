@@ -11,8 +11,8 @@ typedef unsigned long uword;
 
 #ifdef __x86_64__
 enum { SYS_read = 0, SYS_write = 1, SYS_mmap = 9, SYS_munmap = 11, SYS_ioctl = 16, SYS_pipe = 22, SYS_getppid = 110,
-       SYS_fork = 57, SYS_execve = 59, SYS_exit = 60, SYS_wait4 = 61, SYS_close = 3, SYS_reboot = 169, SYS_getpid = 39,
-       SYS_clock_gettime = 228 };
+       SYS_fork = 57, SYS_execve = 59, SYS_exit = 60, SYS_wait4 = 61, SYS_open = 2, SYS_close = 3, SYS_reboot = 169, SYS_getpid = 39,
+       SYS_clock_gettime = 228, SYS_lseek = 8, SYS_mprotect = 10, SYS_rt_sigaction = 13, SYS_memfd_create = 319 };
 
 static inline long syscall6(long n, uword a, uword b, uword c, uword d, uword e, uword f)
 {
@@ -26,8 +26,8 @@ static inline long syscall6(long n, uword a, uword b, uword c, uword d, uword e,
 }
 #else
 enum { SYS_read = 3, SYS_write = 4, SYS_mmap = 192, SYS_munmap = 91, SYS_ioctl = 54, SYS_pipe = 42, SYS_getppid = 64,
-       SYS_fork = 2, SYS_execve = 11, SYS_exit = 1, SYS_wait4 = 114, SYS_close = 6, SYS_reboot = 88, SYS_getpid = 20,
-       SYS_clock_gettime = 265 };
+       SYS_fork = 2, SYS_execve = 11, SYS_exit = 1, SYS_wait4 = 114, SYS_open = 5, SYS_close = 6, SYS_reboot = 88, SYS_getpid = 20,
+       SYS_clock_gettime = 265, SYS_lseek = 19, SYS_mprotect = 125, SYS_rt_sigaction = 174, SYS_memfd_create = 356 };
 
 static inline long syscall6(long n, uword a, uword b, uword c, uword d, uword e, uword f)
 {
@@ -45,10 +45,10 @@ static inline long syscall6(long n, uword a, uword b, uword c, uword d, uword e,
 #define syscall3(n, a, b, c) syscall6(n, (uword)(a), (uword)(b), (uword)(c), 0, 0, 0)
 #define syscall4(n, a, b, c, d) syscall6(n, (uword)(a), (uword)(b), (uword)(c), (uword)(d), 0, 0)
 
-/* Fresh zero pages; with 'executable' for code written at run time. */
+/* Fresh zero pages; with 'executable' for code written at run time. Memory is reserved when it is touched. */
 static inline void *map(uword size, int executable)
 {
-    return (void *)syscall6(SYS_mmap, 0, size, executable ? 7 : 3, 0x22, (uword)-1, 0);
+    return (void *)syscall6(SYS_mmap, 0, size, executable ? 7 : 3, 0x4022, (uword)-1, 0);
 }
 static inline void unmap(void *at, uword size) { syscall2(SYS_munmap, at, size); }
 
@@ -65,9 +65,14 @@ static inline u32 next_random(u32 *state)
     return *state = x;
 }
 
-/* A group of measurements: does its work 'rounds' times and returns a checksum that every correct CPU agrees on. */
-typedef u64 group_function(u32 rounds);
-group_function run_integer, run_branchy, run_calls, run_indirect, run_streaming, run_chasing, run_strings, run_block_copy, run_sse_integer,
-    run_sse_float, run_x87, run_syscall, run_fork_exec, run_page_fault, run_context_switch, run_clock, run_self_modifying;
+#define KEEP __attribute__((noinline))
+enum { MIB = 1 << 20 };
+
+/* A workload: does its work 'rounds' times and returns a checksum that every correct CPU agrees on. */
+typedef u64 workload(u32 rounds);
+enum { NEEDS_AVX2 = 1 };
+#define WORKLOAD(name, function, rounds, needs) workload function;
+#include "table.h" /* made of bench/workloads.py */
+#undef WORKLOAD
 
 #endif

@@ -1,65 +1,5 @@
-/* Groups that go through the kernel: system calls, processes, switches between them, clocks. */
+/* Clocks: through the library that the kernel maps into each process, and the time-stamp counter. */
 #include "sys.h"
-
-u64 run_syscall(u32 rounds)
-{
-    u64 sum = 0;
-    while (rounds--)
-        for (u32 i = 0; i < 100; i++)
-            sum += syscall0(SYS_getppid) >= 0;
-    return sum;
-}
-
-/* A child that executes this program again and ends with status 7. */
-u64 run_fork_exec(u32 rounds)
-{
-    char *arguments[] = {(char *)self_path, "child", 0};
-    u64 sum = 0;
-    while (rounds--) {
-        long child = syscall0(SYS_fork);
-        if (child == 0) {
-            syscall3(SYS_execve, self_path, arguments, environment);
-            syscall1(SYS_exit, 99);
-        }
-        u32 status = 0;
-        syscall4(SYS_wait4, child, &status, 0, 0);
-        sum = sum * 3 + (status >> 8);
-    }
-    return sum;
-}
-
-/* Two processes that wake each other through two pipes. */
-u64 run_context_switch(u32 rounds)
-{
-    int there[2], back[2];
-    u64 sum = 0;
-    syscall1(SYS_pipe, there);
-    syscall1(SYS_pipe, back);
-    long child = syscall0(SYS_fork);
-    if (child == 0) {
-        u8 byte;
-        syscall1(SYS_close, there[1]);
-        while (syscall3(SYS_read, there[0], &byte, 1) == 1) {
-            byte = (u8)(byte * 3 + 1);
-            syscall3(SYS_write, back[1], &byte, 1);
-        }
-        syscall1(SYS_exit, 0);
-    }
-    for (u32 i = 0; i < rounds * 30; i++) {
-        u8 byte = (u8)i;
-        syscall3(SYS_write, there[1], &byte, 1);
-        syscall3(SYS_read, back[0], &byte, 1);
-        sum = sum * 3 + byte;
-    }
-    syscall1(SYS_close, there[1]);
-    syscall4(SYS_wait4, child, 0, 0, 0);
-    syscall1(SYS_close, there[0]);
-    syscall1(SYS_close, back[0]);
-    syscall1(SYS_close, back[1]);
-    return sum;
-}
-
-/* -- clocks -------------------------------------------------------------------------------------------------------- */
 
 struct timespec {
     long seconds, nanoseconds;
@@ -125,25 +65,30 @@ static u64 read_tsc(void)
     return (u64)high << 32 | low;
 }
 
-/* The checksum counts readings that went backwards: none. */
+/* The checksum counts readings, and those that went backwards: none. */
 u64 run_clock(u32 rounds)
 {
     clock_function *now = find_clock();
-    u64 backwards = 0, tsc_backwards = 0, last = 0, last_tsc = 0, readings = 0;
-    while (rounds--) {
-        for (u32 i = 0; i < 500; i++) {
+    u64 backwards = 0, last = 0, readings = 0;
+    while (rounds--)
+        for (u32 i = 0; i < 500; i++, readings++) {
             struct timespec time;
             now(1, &time);
             u64 value = (u64)time.seconds * 1000000000u + (u64)time.nanoseconds;
             backwards += value < last;
             last = value;
         }
-        for (u32 i = 0; i < 500; i++) {
+    return backwards << 32 | readings;
+}
+
+u64 run_rdtsc(u32 rounds)
+{
+    u64 backwards = 0, last = 0, readings = 0;
+    while (rounds--)
+        for (u32 i = 0; i < 500; i++, readings++) {
             u64 value = read_tsc();
-            tsc_backwards += value < last_tsc;
-            last_tsc = value;
+            backwards += value < last;
+            last = value;
         }
-        readings += 1000;
-    }
-    return tsc_backwards << 48 | backwards << 32 | readings;
+    return backwards << 32 | readings;
 }
