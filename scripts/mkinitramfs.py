@@ -111,6 +111,21 @@ def init_script(name: str) -> bytes:
     return text.encode()
 
 
+# What the init scripts load: from /modules, in the order of the names there.
+VIRTIO_MODULES = ("virtio_pci", "virtio_rng", "virtio_blk", "virtio_net", "virtio_balloon", "virtio_console")
+MODULES: dict[str, tuple[str, ...]] = {"devices": VIRTIO_MODULES}
+
+
+def module_files(init: str, kernel: str) -> dict[str, bytes]:
+    """The modules an init script loads, as extra files."""
+    if init not in MODULES:
+        return {}
+    from scripts import modules
+
+    found = modules.collect(kernel, list(MODULES[init]))
+    return {f"modules/{index:02}-{name}.ko": data for index, (name, data) in enumerate(found.items())}
+
+
 def build(init: bytes, busybox: Path | None = None, extra: dict[str, bytes] | None = None) -> bytes:
     """An image with /init, the two device nodes a kernel needs before devtmpfs, busybox, and executable extra files."""
     cpio = Cpio()
@@ -137,12 +152,14 @@ def main(argv: list[str] | None = None) -> int:
     known = sorted(path.name for path in INIT_SCRIPTS.iterdir())
     parser.add_argument("--init", default="shell", help=f"one of {', '.join(known)}, or a file (default: shell)")
     parser.add_argument("--arch", choices=("amd64", "i386"), default="amd64", help="whose busybox (default: amd64)")
+    parser.add_argument("--kernel", choices=guests.KERNELS, default="cloud", help="whose modules (default: cloud)")
     parser.add_argument("--gzip", action="store_true", help="compress it (smaller, and slower to boot)")
     parser.add_argument("--output", type=Path, required=True, help="the image to write")
     args = parser.parse_args(argv)
     try:
         init = init_script(args.init) if args.init in known else Path(args.init).read_bytes()
-        image = build(init, guests.get("busybox32" if args.arch == "i386" else "busybox"))
+        busybox = guests.get("busybox32" if args.arch == "i386" else "busybox")
+        image = build(init, busybox, module_files(args.init, args.kernel))
     except (FetchError, OSError) as error:
         print(f"mkinitramfs: {error}", file=sys.stderr)
         return 1

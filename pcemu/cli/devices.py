@@ -42,7 +42,7 @@ def type_help(name: str) -> str:
     """What -device T,help prints: its properties, with types, help and defaults."""
     cls = lookup(name)
     lines = [f"{cls.type_name} options:"]
-    for decl in sorted(cls._properties.values(), key=lambda decl: decl.name):
+    for decl in sorted(cls.user_properties().values(), key=lambda decl: decl.name):
         default = decl.format_default()
         line = f"  {decl.name}=<{decl.type_label()}>"
         if decl.help or default is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -131,6 +132,11 @@ class MachineBase:
             callback()
 
     # -- services to devices --------------------------------------------------------------------------------
+
+    @property
+    def rings(self) -> Any:
+        """The core's virtqueues (pcemu._core.ring), for devices that have some; they need the core's memory."""
+        return importlib.import_module("pcemu._core.ring")
 
     def random(self, count: int) -> bytes:
         """Random bytes from the machine's seed: the same every run."""

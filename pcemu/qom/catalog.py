@@ -29,6 +29,10 @@ MODULES: dict[str, str] = {
     # serial and debug ports
     "isa-serial": "pcemu.hw.char.serial_isa",
     "isa-debugcon": "pcemu.hw.char.debugcon",
+    # virtio
+    **{f"virtio-{name}-pci{kind}": f"pcemu.hw.virtio.{name}"
+       for name in ("rng",) for kind in ("", "-transitional", "-non-transitional")},
+    "virtio-rng": "pcemu.hw.virtio.rng",
     # small board logic
     "port92": "pcemu.hw.misc.port92",
     "isa-pcspk": "pcemu.hw.misc.pcspk",
@@ -41,12 +45,14 @@ MODULES: dict[str, str] = {
 # The types of -object.
 OBJECTS: dict[str, str] = {
     "filter-dump": "pcemu.net.dump",
+    "rng-builtin": "pcemu.backends.rng",
+    "rng-random": "pcemu.backends.rng",
 }
 _OBJECTS_PLANNED = """
     authz-list authz-list-file authz-simple can-bus can-host-socketcan colo-compare cryptodev-backend
     cryptodev-backend-builtin cryptodev-vhost-user dbus-vmstate filter-buffer filter-mirror filter-redirector
     filter-replay filter-rewriter input-barrier input-linux iothread main-loop memory-backend-file
-    memory-backend-memfd memory-backend-ram pr-manager-helper qtest rng-builtin rng-egd rng-random secret
+    memory-backend-memfd memory-backend-ram pr-manager-helper qtest rng-egd secret
     secret_keyring sev-guest thread-context throttle-group tls-cipher-suites tls-creds-anon tls-creds-psk
     tls-creds-x509 x-remote-object
 """
@@ -67,7 +73,7 @@ _PLANNED_NAMES = """
     usb-audio usb-bot usb-braille usb-ccid usb-ehci usb-host usb-hub usb-kbd usb-mouse usb-mtp usb-redir
     usb-serial usb-storage usb-tablet usb-uas usb-wacom-tablet virtio-9p-pci virtio-balloon virtio-balloon-pci
     virtio-blk virtio-blk-pci virtio-gpu-pci virtio-input-host-pci virtio-keyboard-pci virtio-mouse-pci
-    virtio-rng virtio-rng-pci virtio-scsi virtio-scsi-pci virtio-serial virtio-serial-pci virtio-tablet-pci
+    virtio-scsi virtio-scsi-pci virtio-serial virtio-serial-pci virtio-tablet-pci
     virtio-vga virtconsole virtserialport vhost-scsi-pci vhost-vsock-pci i6300esb ib700 isa-applesmc
     isa-ipmi-bt isa-ipmi-kcs isa-parallel ivshmem-doorbell ivshmem-plain pc-dimm nvdimm pci-bridge pci-serial
     pci-serial-2x pci-serial-4x pci-testdev pcie-root-port pvpanic pvpanic-pci pxb qemu-vmport

@@ -30,6 +30,7 @@ class Device(RegisterAccess):
     bus_type: ClassVar[str | None] = None  # type of the bus it plugs into
     user_creatable: ClassVar[bool] = True  # False: made by the board only
     trace_events: ClassVar[tuple[str, ...]] = ()
+    property_defaults: ClassVar[dict[str, Any]] = {}  # other ones for properties that a base class declares
 
     # Filled from the declarations by __init_subclass__.
     _properties: ClassVar[dict[str, PropertyDecl]] = {}
@@ -64,6 +65,8 @@ class Device(RegisterAccess):
         self.parent_bus: Bus | None = None
         for decl in self._properties.values():
             setattr(self, decl.attr, decl.default)
+        for name, value in self.property_defaults.items():
+            self.set_property(name, value)
         for driver, name, value in machine.globals:
             if any(driver in (k.__dict__.get("type_name"), *k.__dict__.get("aliases", ())) for k in type(self).__mro__):
                 self.set_property(name, value)
@@ -93,6 +96,11 @@ class Device(RegisterAccess):
         return self.machine.find_bus(self.bus_type) if self.bus_type else None
 
     # -- properties -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def user_properties(cls) -> dict[str, PropertyDecl]:
+        """What -device takes, by QEMU's names."""
+        return cls._properties
 
     @classmethod
     def property_decl(cls, name: str) -> PropertyDecl:

@@ -19,6 +19,7 @@
     m.events                                   # trace events: [(type_name, event, {fields})]; all are on
     m.cpu                                      # FakeCpu: .intr .nmis .a20 .resets .inits .sipis
     m.isa                                      # the IsaBus; m.memory_root, m.io_root: the region trees
+    TestMachine(memory=engine.Memory())        # the core's memory instead of the fake one (virtqueues need it)
     m.add_chardev("c0")                        # FakeChardev: .sent (bytes the device wrote), .feed(b"...") as far as
                                                # the device takes it, .params, .event("opened")
 
@@ -155,11 +156,12 @@ class TestMachine(MachineBase):
 
     clock: SteppedClock
 
-    def __init__(self, ram: int = 1 << 20, *, isa: bool = True, start_ns: int = 0, seed: int = 0) -> None:
+    def __init__(self, ram: int = 1 << 20, *, isa: bool = True, start_ns: int = 0, seed: int = 0,
+                 memory: Any = None) -> None:  # fmt: skip
         self.events: list[tuple[str, str, dict[str, object]]] = []
         tracer = Tracer(["*"])
         tracer.sink = lambda device, event, fields: self.events.append((device.type_name, event, fields))  # type: ignore[attr-defined]
-        super().__init__(FakeMemory(), FakeIoSpace(), SteppedClock(start_ns), ram_size=ram, seed=seed,
+        super().__init__(memory or FakeMemory(), FakeIoSpace(), SteppedClock(start_ns), ram_size=ram, seed=seed,
                          log=ListLog(), tracer=tracer)  # fmt: skip
         self.rtc_config.base = "2024-02-29T12:00:00"
         self.rtc_config.clock = "vm"

@@ -14,10 +14,14 @@ BUILT = guests.ROOT / ".cache" / "boot"
 
 
 def _image(name: str) -> Path:
-    """exercise-amd64, shell-i386, exercise-amd64-gz: an init script of scripts/init, and whose busybox."""
+    """exercise-amd64, shell-i386, exercise-amd64-gz: an init script of scripts/init, and whose busybox.
+
+    One that needs modules gets those of a kernel of the same width: cloud or 686-pae.
+    """
     init, arch, *packed = name.split("-")
     busybox = guests.get("busybox32" if arch == "i386" else "busybox")
-    image = mkinitramfs.build(mkinitramfs.init_script(init), busybox)
+    modules = mkinitramfs.module_files(init, "686-pae" if arch == "i386" else "cloud")
+    image = mkinitramfs.build(mkinitramfs.init_script(init), busybox, modules)
     return _store(name, mkinitramfs.compress(image) if packed else image)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 SIZE = 256
@@ -39,6 +40,9 @@ class ConfigReg(NamedTuple):
     on_write: str = ""
 
 
+Hook = Callable[[int, int], None]  # (old, new)
+
+
 class ConfigLayout:
     """Reset values and masks of one device's configuration space."""
 
@@ -48,7 +52,7 @@ class ConfigLayout:
         self.reset = bytearray(SIZE)
         self.writable = bytearray(SIZE)
         self.w1c = bytearray(SIZE)
-        self.hooks: list[tuple[int, int, str]] = []  # start, end, method
+        self.hooks: list[tuple[int, int, str | Hook]] = []  # start, end, the device's method or a function
 
     def add(self, register: ConfigReg) -> None:
         name, offset, size, reset, writable, w1c, on_write = register
@@ -60,6 +64,10 @@ class ConfigLayout:
         self.w1c[offset:end] = w1c.to_bytes(size, "little")
         if on_write:
             self.hooks.append((offset, end, on_write))
+
+    def hook(self, start: int, end: int, function: Hook) -> None:
+        """Call `function` with the old and the new value after a write to bytes from `start` up to `end`."""
+        self.hooks.append((start, end, function))
 
     def set_reset(self, offset: int, size: int, value: int) -> None:
         self.reset[offset : offset + size] = value.to_bytes(size, "little")

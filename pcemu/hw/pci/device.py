@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pcemu.qom import Device, MemoryRegion, MmioWindow, PcemuError, PortWindow, Property, State
 
@@ -41,8 +41,14 @@ from .config import (
 )
 from .ids import CLASS_NAMES
 
+if TYPE_CHECKING:
+    from .msi import Msi
+    from .msix import Msix
+
 NO_ROM_SIZE = 0xFFFFFFFF
 MAX_ROM_SIZE = 16 << 20
+CAP_PM, CAP_VENDOR = 0x01, 0x09
+PM_NO_SOFT_RESET = 1 << 3
 
 
 class IntxPin:
@@ -68,9 +74,9 @@ class IntxPin:
         self.set(0)
 
     def update(self) -> None:
-        """Drive the bus, unless the command register's interrupt disable bit is set."""
+        """Drive the bus, unless the command register's interrupt disable bit is set or messages are used instead."""
         device = self.device
-        level = self.level if not device.command & COMMAND_INTX_OFF else 0
+        level = self.level if not (device.command & COMMAND_INTX_OFF or device.message_signalled) else 0
         if level != self._driven and device.interrupt_pin:
             self._driven = level
             device.bus.intx_changed(device.addr, device.interrupt_pin - 1, level)
@@ -111,6 +117,9 @@ class PciDevice(Device):
         self.layout = ConfigLayout()
         self.bars: dict[int, Bar] = {}
         self.intx = IntxPin(self)
+        self.msi: Msi | None = None
+        self.msix: Msix | None = None
+        self._pm = 0  # where the power management capability is
         self._capability_bytes: set[int] = set()
         super().__init__(machine, bus, id, **props)
 
@@ -201,10 +210,41 @@ class PciDevice(Device):
         self.config[:] = reset
         return offset
 
+    def add_vendor_capability(self, data: bytes, offset: int = 0) -> int:
+        """A capability whose contents are the vendor's business: `data` follows id, next and length."""
+        at = self.add_capability(CAP_VENDOR, 3 + len(data), offset)
+        self.layout.reset[at + 2] = 3 + len(data)
+        self.layout.reset[at + 3 : at + 3 + len(data)] = data
+        self.config[:] = self.layout.reset
+        return at
+
+    def add_power_management(self, offset: int = 0) -> int:
+        """Power states D0 and D3hot (PCI Power Management 1.2, 3.2). Registers keep their values in D3hot."""
+        self._pm = at = self.add_capability(CAP_PM, 8, offset)
+        self.layout.set_reset(at + 2, 2, 3)  # version 1.2, no wake-up
+        self.layout.set_reset(at + 4, 2, PM_NO_SOFT_RESET)
+        self.layout.set_writable(at + 4, 1, 3)
+        self.layout.hook(at + 4, at + 5, self._power_written)
+        self.config[:] = self.layout.reset
+        return at
+
+    def _power_written(self, old: int, new: int) -> None:
+        if new & 3 in (1, 2):  # D1 and D2 are not there: the write has no effect
+            self.config[self._pm + 4] = new & ~3 | old & 3
+        self.intx.update()
+        self._place_bars()
+
+    @property
+    def powered(self) -> bool:
+        """In D0: it decodes its BARs and interrupts."""
+        return not self._pm or not self.config[self._pm + 4] & 3
+
     def reset(self) -> None:
         super().reset()
         self.intx.set(0)
         self.config[:] = self.layout.reset
+        if self.msix is not None:
+            self.msix.reset()
         self.intx.update()
         self._place_bars()
 
@@ -214,9 +254,29 @@ class PciDevice(Device):
             bar.place(self._root(bar), None)
         super().unplug()
 
+    def get_state(self) -> dict[str, Any]:
+        values = super().get_state()
+        if self.msix is not None:
+            values["msix"] = self.msix.state()
+        return values
+
     def set_state(self, values: dict[str, Any]) -> None:
         super().set_state(values)
+        if self.msix is not None and "msix" in values:
+            self.msix.load(values["msix"])
         self._place_bars()
+
+    # -- interrupts -----------------------------------------------------------------------------------------
+
+    @property
+    def message_signalled(self) -> bool:
+        """Are interrupts messages, so that the pin is not used?"""
+        return (self.msix is not None and self.msix.enabled) or (self.msi is not None and self.msi.enabled)
+
+    def send_message(self, address: int, data: int) -> None:
+        """A message-signalled interrupt: a write by a bus master."""
+        if self.is_master and self.powered:
+            self.machine.memory.st(address, 4, data)
 
     # -- configuration space --------------------------------------------------------------------------------
 
@@ -250,9 +310,8 @@ class PciDevice(Device):
             self._place_bars()
         for start, stop, method in self.layout.hooks:
             if offset < stop and end > start:
-                getattr(self, method)(
-                    int.from_bytes(before[start:stop], "little"), int.from_bytes(config[start:stop], "little")
-                )
+                call = getattr(self, method) if isinstance(method, str) else method
+                call(int.from_bytes(before[start:stop], "little"), int.from_bytes(config[start:stop], "little"))
 
     def command_changed(self, old: int, new: int) -> None:
         """For subclasses: the command register was written."""
@@ -264,7 +323,7 @@ class PciDevice(Device):
 
     def _place_bars(self) -> None:
         """Make the memory and I/O maps follow the registers."""
-        command = self.command
+        command = self.command if self.powered else 0
         moves = []
         for bar in self.bars.values():
             enabled = command & (COMMAND_IO if bar.kind == "io" else COMMAND_MEMORY)

@@ -1,0 +1,1 @@
+"""Objects of -object that stand behind devices."""
