@@ -24,6 +24,7 @@ cdef enum:
     BARRAGE = 20000         # exceptions and interrupts delivered between such looks
 
 cdef s64 NEVER = 0x7fffffffffffffff
+cdef u64 NO_KEY = ~<u64>0    # of no jump-cache entry
 
 
 # ================================================================================================= translation
@@ -392,16 +393,19 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
                 if not deliver_exception(c, c.pc):
                     return ended(c)
                 continue
-            alone = 1
         c.budget -= b.n
         c.r[R_PC] = c.pc
         c.cur = b
         c.link = NULL
-        if alone and not c.single and b == &c.scratch:
-            c.single = 1                         # a block of one may touch devices at once
         c.step_after = 0
-        run_ops(c, b.ops)
-        c.single = 0
+        if b == &c.scratch:                      # a block of one may touch devices at once,
+            c.single = 1
+            c.jckey = NO_KEY                     # and what they changed is looked at before the next: it always comes back here
+            run_ops(c, b.ops)
+            c.single = 0
+            c.jckey = <u64>c.jc_gen << 32 | c.mode
+        else:
+            run_ops(c, b.ops)
         # ---- why
         if c.exit == EXIT_PC:
             if ((c.eflags & F_TF) != 0 if c.step_after else stepping) and not ss_shadow(c):

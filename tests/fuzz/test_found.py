@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fuzz.guest import CODE, HOLE, STACK, Rig, set_segment
+from fuzz.guest import CODE, HOLE, MMIO, STACK, Rig, set_segment
 
 UD2 = b"\x0f\x0b"
 
@@ -161,3 +161,64 @@ def test_a_device_that_fails_under_an_exception_ends_the_run(register: str) -> N
     rig.cpu.set(register, 0x50000)
     with pytest.raises(ZeroDivisionError):
         rig.cpu.run(100)
+
+
+@pytest.mark.parametrize("portion", [1, 2, 100])
+def test_a_descriptor_in_a_device_is_read_at_its_time(portion: int) -> None:
+    """LSL in the middle of a block, the GDT in device memory: the device sees the time of the LSL."""
+    rig = real_mode(b"\x90\x90\x0f\x03\xc3\x90\x90\xf4")  # NOP; NOP; LSL EAX, EBX; NOP; NOP; HLT
+    rig.cpu.set("cr0", 0x11)
+    set_segment(rig.cpu, "cs", 8, CODE, 0xFFFF, 0xC09B00)
+    rig.cpu.set("gdt_base", MMIO)
+    rig.cpu.set("gdt_limit", 0xFF)
+    rig.cpu.set("rbx", 0x20)
+    for _ in range(10):
+        rig.cpu.run(portion)
+    assert rig.cpu.halted
+    assert {when for _what, when, *_rest in rig.probe.recent} == {2}
+
+
+@pytest.mark.parametrize("code", ["e8 0c00", "ff d3", "ff 17", "66 ff 17"], ids=["rel", "reg", "mem", "mem32"])
+def test_a_call_whose_push_raises_an_interrupt(code: str) -> None:
+    """The stack is a device that raises NMI: it is taken before the first instruction of what is called."""
+    call = bytes.fromhex(code)
+    rig = real_mode(b"\x40" + call)  # INC AX; CALL
+    target = 1 + 3 + 0x0C
+    rig.memory.write(CODE + target, b"\x40" * 8)
+    rig.memory.write(CODE + 0x200, target.to_bytes(4, "little"))
+    rig.memory.write(CODE + 0x100, b"\xf4")
+    vector(rig, 2, 0x100)
+    rig.cpu.set("rip", target)
+    rig.cpu.run(4)  # now the jump cache knows it
+    set_segment(rig.cpu, "ss", 0, MMIO, 0xFFFF, 0x9300)
+    for name, value in (("rip", 0), ("rax", 0), ("rsp", 0x800), ("rbx", target if code == "ff d3" else 0x200)):
+        rig.cpu.set(name, value)
+    rig.probe.write = lambda offset, size, value: rig.cpu.set_nmi()  # type: ignore[method-assign]
+    rig.remap(0)
+    rig.cpu.run(50)
+    assert rig.cpu.halted
+    assert rig.cpu.get("rax") & 0xFFFF == 1
+
+
+@pytest.mark.parametrize("portion", [1, 3, 100])
+def test_code_in_a_device_is_fetched_once_an_instruction(portion: int) -> None:
+    """Each chunk of a REP counts as one, and an instruction whose operand is in the device as well is not fetched again."""
+    rig = real_mode(b"")
+    code = b"\xf3\xac\x8a\x07\xf4" + bytes(27)  # REP LODSB; MOV AL, [BX]; HLT
+    fetches: list[int] = []
+
+    def read(offset: int, size: int) -> int:
+        if offset in (0, 2, 4):
+            fetches.append(rig.clock.now())
+        return int.from_bytes(code[offset : offset + size], "little")
+
+    rig.probe.read = read  # type: ignore[method-assign]
+    rig.remap(0)
+    set_segment(rig.cpu, "cs", MMIO >> 4, MMIO, 0xFFFF, 0x9B00)
+    set_segment(rig.cpu, "ds", MMIO >> 4, MMIO, 0xFFFF, 0x9300)
+    for name, value in (("rip", 0), ("rcx", 4), ("rsi", 0x11), ("rbx", 0x11)):
+        rig.cpu.set(name, value)
+    for _ in range(10):
+        rig.cpu.run(portion)
+    assert rig.cpu.halted
+    assert fetches == [0, 1, 2, 3, 4, 5]

@@ -68,12 +68,12 @@ F3 90     | PAUSE                |
 0F 01 /3 m | LIDT Ms             | priv
 0F 00 /0  | SLDT Ev              | pe
 0F 00 /1  | STR Ev               | pe
-0F 00 /2  | LLDT Ew              | pe priv
-0F 00 /3  | LTR Ew               | pe priv
-0F 00 /4  | VERR Ew              | pe f=:z
-0F 00 /5  | VERW Ew              | pe f=:z
-0F 02     | LAR Gv,Ew            | pe f=:z
-0F 03     | LSL Gv,Ew            | pe f=:z
+0F 00 /2  | LLDT Ew              | pe end priv
+0F 00 /3  | LTR Ew               | pe end priv
+0F 00 /4  | VERR Ew              | pe end f=:z
+0F 00 /5  | VERW Ew              | pe end f=:z
+0F 02     | LAR Gv,Ew            | pe end f=:z
+0F 03     | LSL Gv,Ew            | pe end f=:z
 63        | ARPL Ew,Gw           | i64 pe f=:z
 
 # TLB and caches
