@@ -31,8 +31,8 @@ MODULES: dict[str, str] = {
     "isa-debugcon": "pcemu.hw.char.debugcon",
     # virtio
     **{f"virtio-{name}-pci{kind}": f"pcemu.hw.virtio.{name}"
-       for name in ("rng",) for kind in ("", "-transitional", "-non-transitional")},
-    "virtio-rng": "pcemu.hw.virtio.rng",
+       for name in ("blk", "rng") for kind in ("", "-transitional", "-non-transitional")},
+    **{f"virtio-{name}": f"pcemu.hw.virtio.{name}" for name in ("blk", "rng")},
     # small board logic
     "port92": "pcemu.hw.misc.port92",
     "isa-pcspk": "pcemu.hw.misc.pcspk",
@@ -72,7 +72,7 @@ _PLANNED_NAMES = """
     ich9-usb-uhci1 ich9-usb-uhci2 ich9-usb-uhci3 nec-usb-xhci pci-ohci piix3-usb-uhci piix4-usb-uhci qemu-xhci
     usb-audio usb-bot usb-braille usb-ccid usb-ehci usb-host usb-hub usb-kbd usb-mouse usb-mtp usb-redir
     usb-serial usb-storage usb-tablet usb-uas usb-wacom-tablet virtio-9p-pci virtio-balloon virtio-balloon-pci
-    virtio-blk virtio-blk-pci virtio-gpu-pci virtio-input-host-pci virtio-keyboard-pci virtio-mouse-pci
+    virtio-gpu-pci virtio-input-host-pci virtio-keyboard-pci virtio-mouse-pci
     virtio-scsi virtio-scsi-pci virtio-serial virtio-serial-pci virtio-tablet-pci
     virtio-vga virtconsole virtserialport vhost-scsi-pci vhost-vsock-pci i6300esb ib700 isa-applesmc
     isa-ipmi-bt isa-ipmi-kcs isa-parallel ivshmem-doorbell ivshmem-plain pc-dimm nvdimm pci-bridge pci-serial

@@ -516,7 +516,7 @@ COMMON: tuple[tuple[int, int, Callable[[VirtioPci], int], Callable[[VirtioPci, i
 class EitherWay(VirtioPci):
     """The plain `virtio-X-pci`: the user may take legacy or modern away."""
 
-    disable_legacy = Property(default="auto", choices=("on", "off", "auto"))
+    disable_legacy = Property(default="auto", choices=("on", "off", "auto"), help="on/off/auto")
     disable_modern = Property(bool)
 
 
