@@ -14,8 +14,10 @@ from pathlib import Path
 
 from pcemu._core.isa import gen
 from pcemu.cli.table import OPTIONS, SECTIONS, Option
+from pcemu.monitor.introspect import schema
+from pcemu.monitor.schema import Alternate, Enum, Object
 from pcemu.monitor.shell import load_commands
-from pcemu.monitor.table import COMMANDS, INFO, entries
+from pcemu.monitor.table import COMMANDS, EVENTS, INFO, QMP, entries
 from pcemu.qom import Device, all_types
 
 
@@ -90,6 +92,39 @@ def monitor() -> str:
     return "\n".join(lines)
 
 
+def qmp() -> str:
+    """QMP: commands, events and types, as query-qmp-schema describes them."""
+    described = schema()
+    lines = ["# QMP", "", "The machine's protocol: `-qmp unix:PATH,server=on,wait=off`, JSON in QEMU's words (version 7.2).",
+             "`query-qmp-schema` returns the same as data. `name?` may be absent; `[T]` is a list. Generated from",
+             "`pcemu/monitor`.", "", "## Commands", ""]
+    rows = [(f"`{name}`", _members(described.arguments[name]), f"`{described.results[name].name}`" if command.returns else "",
+             command.help) for name, command in sorted(QMP.items())]
+    lines += _table(("command", "takes", "returns", "what it does"), rows)
+    lines += ["## Events", ""]
+    events = [(f"`{name}`", _members(described.events[name]), event.help) for name, event in sorted(EVENTS.items())]
+    lines += _table(("event", "data", "when"), events)
+    lines += ["## Types", ""]
+    types = sorted((used for used in described.used_types() if isinstance(used, Enum | Object | Alternate)), key=lambda t: t.name)
+    bodies = [(f"`{used.name}`", _body(used)) for used in types if not used.name.endswith(("-arg", "_empty"))]
+    lines += _table(("type", "is"), bodies)
+    return "\n".join(lines)
+
+
+def _members(what: Object) -> str:
+    shown = ", ".join(f"`{each.name}{'?' if each.optional else ''}: {each.type.name}`" for each in what.members)
+    return shown + (", and properties of the type" if what.open else "")
+
+
+def _body(what: Enum | Object | Alternate) -> str:
+    if isinstance(what, Enum):
+        return "one of " + ", ".join(f"`{value}`" for value in what.values)
+    if isinstance(what, Alternate):
+        return "one of " + ", ".join(f"`{choice.name}`" for choice in what.choices)
+    variants = "; ".join(f"with {what.tag} `{case}` the members of `{of.name}`" for case, of in what.variants.items())
+    return "; ".join(filter(None, (_members(what), variants)))
+
+
 def instructions() -> str:
     lines = ["# Instructions", "", "The table that the decoder is made from. The notation is the manual's, and is explained in",
              "`pcemu/_core/isa/__init__.py`. An instruction with a feature is there if the processor model has it.", ""]
@@ -108,7 +143,8 @@ def _row(row: gen.Row) -> tuple[str, str, str, str]:
     return f"`{opcode}`", f"`{row.name}`", row.feat or "", f"`{flags}`" if flags else ""
 
 
-PAGES = {"command-line.md": command_line, "devices.md": devices, "monitor.md": monitor, "instructions.md": instructions}
+PAGES = {"command-line.md": command_line, "devices.md": devices, "monitor.md": monitor, "qmp.md": qmp,
+         "instructions.md": instructions}
 
 
 def main(argv: list[str] | None = None) -> int:

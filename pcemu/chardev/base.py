@@ -64,7 +64,9 @@ class Chardev:
         self._limit = FLUSH_SIZE        # queued bytes that need attention
         self._lossy = False
         self._pumping = False           # a delivery of pending input is scheduled
-        self._log_fd = _open_log(opts)
+        self.accept_descriptors = False     # a Unix socket takes SCM_RIGHTS too (monitors)
+        self.received_fds: list[int] = []   # of the last message that had any
+        self._log_fd = _open_log(machine, opts)
 
     # ---- front end side -------------------------------------------------------------------------------------------
 
@@ -364,12 +366,21 @@ def _writable(fd: int, timeout: float) -> bool:
     return bool(ready)
 
 
-def _open_log(opts: Mapping[str, Any]) -> int | None:
+def open_path(machine: Any, path: str, flags: int) -> int:
+    """os.open() for the machine, which may have been handed the file's descriptor (/dev/fdset/N)."""
+    fds = getattr(machine, "fds", None)
+    if fds is not None:
+        fd: int = fds.open(path, flags)
+        return fd
+    return os.open(path, flags | os.O_CLOEXEC, 0o666)
+
+
+def _open_log(machine: Any, opts: Mapping[str, Any]) -> int | None:
     path = opts.get("logfile")
     if not path:
         return None
     mode = os.O_APPEND if opts.get("logappend") else os.O_TRUNC
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | mode, 0o666)
+        return open_path(machine, path, os.O_WRONLY | os.O_CREAT | mode)
     except OSError as err:
         raise ChardevError(f"Unable to open logfile {path}: {err.strerror}") from err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .base import ChardevError, FdChardev
+from .base import ChardevError, FdChardev, open_path
 
 
 class FileChardev(FdChardev):
@@ -20,7 +20,7 @@ class FileChardev(FdChardev):
         path = opts["path"]
         mode = os.O_APPEND if opts.get("append") else os.O_TRUNC
         try:
-            self.fd_out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | mode, 0o666)
+            self.fd_out = open_path(machine, path, os.O_WRONLY | os.O_CREAT | mode)
         except OSError as err:
             raise ChardevError(f"chardev '{id}': could not open '{path}': {err.strerror}") from err
 

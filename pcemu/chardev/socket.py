@@ -12,6 +12,8 @@ from typing import Any
 from . import telnet
 from .base import READ_SIZE, Chardev, ChardevError
 
+MOST_DESCRIPTORS = 16       # that come with one message
+
 
 class SocketChardev(Chardev):
     """One peer at a time. Output without a peer is thrown away; a peer that leaves may come back.
@@ -62,7 +64,7 @@ class SocketChardev(Chardev):
     def _open(self) -> None:
         fd = self.opts.get("fd")
         if fd is not None:
-            given = socket.socket(fileno=int(fd))
+            given = socket.socket(fileno=self._descriptor(fd))
             if given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 self.server, self._listener = True, given
             else:
@@ -81,6 +83,13 @@ class SocketChardev(Chardev):
             self._try_connect()
         else:
             self._connected(self._connect())
+
+    def _descriptor(self, text: str) -> int:
+        fds = getattr(self.machine, "fds", None)
+        if fds is not None:
+            fd: int = fds.use(text)
+            return fd
+        return int(text)
 
     def _addresses(self, passive: bool) -> list[tuple[Any, ...]]:
         want4, want6 = self.opts.get("ipv4"), self.opts.get("ipv6")
@@ -266,7 +275,10 @@ class SocketChardev(Chardev):
         if self._sock is None:
             return
         try:
-            data = self._sock.recv(READ_SIZE)
+            if self.accept_descriptors and self._sock.family == socket.AF_UNIX:
+                data = self._receive_descriptors(self._sock)
+            else:
+                data = self._sock.recv(READ_SIZE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -280,6 +292,15 @@ class SocketChardev(Chardev):
                 self._event("break")
         if data:
             self._receive(data)
+
+    def _receive_descriptors(self, sock: socket.socket) -> bytes:
+        """Data, and the descriptors that came with it: they replace those nobody asked for."""
+        data, fds, _, _ = socket.recv_fds(sock, READ_SIZE, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        if fds:
+            while self.received_fds:
+                os.close(self.received_fds.pop())
+            self.received_fds = list(fds)
+        return data
 
     # ---- the rest -------------------------------------------------------------------------------------------------
 
@@ -324,6 +345,8 @@ class SocketChardev(Chardev):
         if self._sock is not None:
             self._sock.close()
             self._sock = None
+        while self.received_fds:
+            os.close(self.received_fds.pop())
 
 
 def _bracket(host: str) -> str:

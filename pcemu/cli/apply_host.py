@@ -50,9 +50,23 @@ def mon(c: Context) -> None:
     pairs = c.keys(keys, "chardev")
     if "chardev" not in pairs:
         raise at(c.option, c.value, "chardev is missing")
-    if pairs.get("mode") == "control":
-        raise at(c.option, c.value, "mode=control (QMP): not implemented yet")
-    c.config.monitors.append(MonitorConfig(f"chardev:{pairs['chardev']}", "readline", str(pairs.get("id", ""))))
+    mode = str(pairs.get("mode", "readline"))
+    if "pretty" in pairs and mode != "control":
+        raise at(c.option, c.value, "pretty is for mode=control")
+    c.config.monitors.append(MonitorConfig(f"chardev:{pairs['chardev']}", mode, str(pairs.get("id", "")),
+                                           bool(pairs.get("pretty"))))  # fmt: skip
+
+
+def qmp(c: Context) -> None:
+    c.default_monitor = False
+    if c.value != "none":
+        c.config.monitors.append(MonitorConfig(c.value, "control"))
+
+
+def qmp_pretty(c: Context) -> None:
+    c.default_monitor = False
+    if c.value != "none":
+        c.config.monitors.append(MonitorConfig(c.value, "control", pretty=True))
 
 
 def debugcon(c: Context) -> None:
@@ -258,7 +272,7 @@ def trace(c: Context) -> None:
 HOST_OPTIONS: dict[str, Callable[[Context], None]] = {
     f.__name__: f
     for f in (
-        chardev, serial, parallel, monitor, mon, debugcon, echr, nographic, no_reboot, no_shutdown, action,
+        chardev, serial, parallel, monitor, mon, qmp, qmp_pretty, debugcon, echr, nographic, no_reboot, no_shutdown, action,
         watchdog_action, paused, sandbox, data_dir, rtc, rtc_td_hack, localtime, startdate, icount, seed, log,
         log_file, trace,
     )

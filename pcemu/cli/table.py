@@ -103,10 +103,10 @@ chardev               | BACKEND,id=ID[,...] | chardev | add a character device (
 serial                | DEV | serial | connect the next serial port: stdio, mon:stdio, file:PATH, null, chardev:ID, none ...
 parallel              | DEV | parallel | connect the next parallel port; 'none' for now
 monitor               | DEV | monitor | a human monitor there; 'none' for none
-mon                   | [chardev=]ID[,mode=readline] | mon | a monitor on a character device
+mon                   | [chardev=]ID[,mode=readline|control][,pretty=on|off] | mon | a monitor on a character device; control: QMP
 debugcon              | DEV | debugcon | connect the debug console, port 0xe9
-qmp                   | DEV | - | a QMP monitor there
-qmp-pretty            | DEV | - | the same, indented
+qmp                   | DEV | qmp | a QMP monitor there: unix:PATH,server=on,wait=off, tcp:.., stdio
+qmp-pretty            | DEV | qmp_pretty | the same, indented
 echr                  | N | echr | the escape key of multiplexed consoles (default: 1, Ctrl-A)
 nographic             | | nographic | no display; first serial port and monitor on this terminal (Ctrl-A x ends)
 # Direct boot

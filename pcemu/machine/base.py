@@ -13,6 +13,7 @@ from pcemu.qom.memory import FlatRange, core_io_map, core_memory_map
 
 from .clock import MachineClock
 from .config import RtcConfig
+from .fds import Descriptors
 
 if TYPE_CHECKING:
     from pcemu.net import NetClient
@@ -40,6 +41,10 @@ class MachineBase:
         self.objects: dict[str, UserObject] = {}  # -object
         self.netdevs: dict[str, NetClient] = {}  # -netdev
         self.net_clients: list[NetClient] = []  # both ends of every cable
+        self.fds = Descriptors()
+        self.listeners: list[Callable[[str, dict[str, Any]], None]] = []  # of events, by QMP's names
+        self.adding_for_user = False  # a device that is made now is the user's
+        self._numbers = {False: 0, True: 0}  # of devices without an id made so far, the board's and the user's
         self.by_id: dict[str, Device] = {}
         self.devices: list[Device] = []
         self._reset_callbacks: list[Callable[[], None]] = []
@@ -84,6 +89,9 @@ class MachineBase:
             if device.id in self.by_id:
                 raise PcemuError(f"Duplicate ID '{device.id}' for device")
             self.by_id[device.id] = device
+        if not (device.user_made and device.id) and not device.board_name:
+            device.number = self._numbers[device.user_made]
+            self._numbers[device.user_made] += 1
         self.devices.append(device)
 
     def remove_device(self, device: Device) -> None:
@@ -159,6 +167,17 @@ class MachineBase:
     def host_time(self) -> bool:
         """Does virtual time follow the host's clock (rather than count instructions)?"""
         return False
+
+    def emit_event(self, name: str, data: dict[str, Any] | None = None) -> None:
+        """Tell monitors what happened (monitor/events.py declares the names)."""
+        for listener in list(self.listeners):
+            listener(name, data or {})
+
+    def path_of(self, thing: Any) -> str:
+        """Where a device, bus, CPU, object or character device is in the object tree."""
+        from .tree import Tree
+
+        return Tree(self).path_of(thing)
 
     def request_reset(self, cause: str = "guest-reset") -> None:
         raise NotImplementedError

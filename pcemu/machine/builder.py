@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pcemu.qom import Bus, Device, PcemuError, lookup
 from pcemu.qom.catalog import KVM_ONLY, PLANNED
@@ -115,7 +115,7 @@ def _build_monitors(machine: Machine) -> None:
     for index, wanted in enumerate(machine.config.monitors):
         backend = _stream(machine, wanted.spec, f"compat_monitor{index}", "monitor")
         if backend is not None:
-            monitor.create(machine, backend)
+            monitor.create(machine, backend, wanted.mode, wanted.pretty)
 
 
 def add_user_device(machine: Machine, wanted: DeviceConfig) -> Device:
@@ -125,19 +125,40 @@ def add_user_device(machine: Machine, wanted: DeviceConfig) -> Device:
         cls = lookup(wanted.driver)
         if not cls.user_creatable:
             raise PcemuError(f"'{wanted.driver}' is part of the board and cannot be added")
-        bus = _find_bus(machine, cls, props.pop("bus", None))
-        values: dict[str, Any] = {}
-        ident = props.pop("id", None)
-        for name, value in props.items():
-            values[cls.property_decl(name).name] = value
-        device = cls(machine, bus, ident, **values)
-        device.realize_now()
+        bus = find_bus(machine, cls, props.pop("bus", None))
+        return make_device(machine, cls, bus, props)
     except PcemuError as error:
         raise PcemuError(f"{wanted.where}: {error}") from None
+
+
+def make_device(machine: Machine, cls: type[Device], bus: Bus | None, props: dict[str, str], hotplugged: bool = False) -> Device:
+    """Make and realize a device for the user; nothing of it stays when that fails."""
+    if not cls.user_creatable:
+        raise PcemuError(f"'{cls.type_name}' is part of the board and cannot be added")
+    values = dict(props)
+    ident = values.pop("id", None)
+    values = {cls.property_decl(name).name: value for name, value in values.items()}
+    before = len(machine.devices)
+    machine.adding_for_user = True
+    try:
+        device = cls(machine, bus, ident, **values)
+        device.hotplugged = hotplugged
+        device.realize_now()
+    except PcemuError:
+        for made in reversed(machine.devices[before:]):
+            if made.realized:
+                made.unplug()
+            else:
+                Device.unplug(made)  # what its own class undoes was not done yet
+        raise
+    finally:
+        machine.adding_for_user = False
+    if hotplugged:
+        device.reset()
     return device
 
 
-def _find_bus(machine: Machine, cls: type[Device], name: str | None) -> Bus | None:
+def find_bus(machine: Machine, cls: type[Device], name: str | None) -> Bus | None:
     if name is None:
         if cls.bus_type is None:
             return None

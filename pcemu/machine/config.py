@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,4 +153,5 @@ class MachineConfig:
     log_file: str | None = None
     trace_events: list[str] = field(default_factory=list)
     trace_file: str | None = None
+    describe_options: Callable[[], list[dict[str, Any]]] | None = None  # for query-command-line-options
     traceback: bool = False  # -d anything: a device's failure is shown whole

@@ -34,6 +34,13 @@ def note_msr(machine: Machine, number: int, value: int | None) -> None:
         log.write(f"cpu: RDMSR of {number:#x}\n" if value is None else f"cpu: WRMSR of {number:#x}, value {value:#x}\n")
 
 
+def models() -> Any:
+    """The table of processor models (`pcemu._core.cpumodel`), loaded when somebody asks."""
+    from pcemu._core import cpumodel
+
+    return cpumodel
+
+
 def parse_cpu(spec: str) -> Any:
     """-cpu's argument; what is wrong with it is one line."""
     from pcemu._core import cpumodel

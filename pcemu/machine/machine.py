@@ -62,7 +62,6 @@ class Machine(MachineBase):
         self.parallel_backends: list[Any] = []
         self.status = "prelaunch"  # QMP's run states
         self.exit_reason: ExitReason | None = None
-        self.listeners: list[Callable[[str, dict[str, Any]], None]] = []  # of events, by QMP's names
         self.powerdown_handlers: list[Callable[[], None]] = []
         self._requests: list[tuple[str, str, int]] = []
         self._loop: MachineLoop | None = None
@@ -386,11 +385,6 @@ class Machine(MachineBase):
             print(dump_cpu(self.cpu), file=sys.stderr, flush=True)
         self.request_reset("guest-reset")
 
-    def emit_event(self, name: str, data: dict[str, Any] | None = None) -> None:
-        """Tell monitors what happened."""
-        for listener in self.listeners:
-            listener(name, data or {})
-
     # -- end ------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -415,6 +409,7 @@ class Machine(MachineBase):
                 print(f"pcemu: {getattr(thing, 'id', '') or getattr(thing, 'name', '')}: {error}", file=sys.stderr)
         if self._loop is not None:
             self._loop.close()
+        self.fds.close()
         self.log.close()
         self.trace_log.close()
 

@@ -1,22 +1,29 @@
-"""Monitors: one table of commands (table.py), shown to people by hmp.py, and later to programs as QMP."""
+"""Monitors: one table of commands (table.py), shown to people by hmp.py and to programs by qmp.py."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import CommandError
 from .hmp import HmpMonitor
 from .shell import Shell
 
+if TYPE_CHECKING:
+    from .qmp import QmpMonitor
+
 __all__ = ["CommandError", "HmpMonitor", "Shell", "create"]
 
 
-def create(machine: Any, chardev: Any, mode: str = "readline", pretty: bool = False) -> HmpMonitor:
-    """A monitor on `chardev`, remembered by the machine (-mon chardev=ID,mode=readline)."""
+def create(machine: Any, chardev: Any, mode: str = "readline", pretty: bool = False) -> HmpMonitor | QmpMonitor:
+    """A monitor on `chardev`, remembered by the machine (-mon chardev=ID,mode=readline|control)."""
+    made: HmpMonitor | QmpMonitor
     if mode == "control":
-        raise CommandError("-mon mode=control: QMP is not implemented yet")
-    if mode != "readline":
+        from .qmp import QmpMonitor
+
+        made = QmpMonitor(machine, chardev, pretty)
+    elif mode == "readline":
+        made = HmpMonitor(machine, chardev)
+    else:
         raise CommandError(f"-mon mode={mode}: one of readline, control")
-    monitor = HmpMonitor(machine, chardev)
-    machine.monitors.append(monitor)
-    return monitor
+    machine.monitors.append(made)
+    return made

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pcemu.debug import log as debug_log
 from pcemu.qom.errors import PcemuError
 
-from . import keys
+from . import keys as keyboard_keys
 from .errors import CommandError
-from .table import COMMANDS, INFO, Context, command, entries
+from .keys import send as send_keys
+from .table import COMMANDS, INFO, Context, command, declare_types, entries, qmp_command
+
+declare_types("""
+enum    KeyValueKind  number qcode
+struct  KeyValue      type: KeyValueKind, data: any
+enum    TraceEventState  unavailable disabled enabled
+struct  TraceEventInfo   name: str, state: TraceEventState, vcpu: bool
+""")
+
+MOST_HOLD_MS = 60_000
 
 
 @command("help|?", "name:S?", params="[cmd]", help="show the help")
@@ -58,12 +70,6 @@ def quit_(ctx: Context) -> None:
     ctx.machine.quit(0)
 
 
-@command("nmi", help="inject an NMI", qmp="inject-nmi")
-def nmi(ctx: Context) -> None:
-    for cpu in ctx.machine.cpus:
-        cpu.set_nmi()
-
-
 @command("cpu", "index:i", params="index", help="set the default CPU")
 def cpu(ctx: Context, index: int) -> str:
     if not 0 <= index < len(ctx.machine.cpus):
@@ -73,14 +79,33 @@ def cpu(ctx: Context, index: int) -> str:
 
 
 @command("sendkey", "names:s,hold:i?", params="keys [hold_ms]",
-         help="send keys to the VM (e.g. 'sendkey ctrl-alt-f1', default hold time=100 ms)", qmp="send-key")
+         help="send keys to the VM (e.g. 'sendkey ctrl-alt-f1', default hold time=100 ms)")
 def sendkey(ctx: Context, names: str, hold: int | None) -> str:
     try:
-        pressed = keys.parse(names)
-    except keys.KeyNameError as error:
+        pressed = keyboard_keys.parse(names)
+    except keyboard_keys.KeyNameError as error:
         return f"{error}\n"
-    keys.send(ctx.machine, pressed, 100 if hold is None else hold)
+    send_keys(ctx.machine, pressed, 100 if hold is None else min(hold, MOST_HOLD_MS))
     return ""
+
+
+@qmp_command("send-key", "keys: [KeyValue], hold-time?: int", help="press keys together, release them after hold-time ms")
+def send_key(ctx: Context, keys: list[dict[str, Any]], hold_time: int = 100) -> None:
+    named = [_key_name(key) for key in keys]
+    if not 0 <= hold_time <= MOST_HOLD_MS:
+        raise CommandError(f"Parameter 'hold-time' expects milliseconds from 0 to {MOST_HOLD_MS}")
+    send_keys(ctx.machine, named, hold_time)
+
+
+def _key_name(key: dict[str, Any]) -> str:
+    data = key["data"]
+    if key["type"] == "number":
+        if not isinstance(data, int) or isinstance(data, bool):
+            raise CommandError("Invalid parameter type for 'keys.data', expected: integer")
+        data = f"{data:#x}"
+    elif not isinstance(data, str):
+        raise CommandError("Invalid parameter type for 'keys.data', expected: string")
+    return keyboard_keys.key_name(data)
 
 
 # ---- logs and traces --------------------------------------------------------------------------------------------------
@@ -111,7 +136,7 @@ def logfile(ctx: Context, filename: str) -> None:
 
 
 @command("trace-event", "name:s,state:b", params="name on|off",
-         help="changes status of a specific trace event (a pattern with * is possible)", qmp="trace-event-set-state")
+         help="changes status of a specific trace event (a pattern with * is possible)")
 def trace_event(ctx: Context, name: str, state: bool) -> str:
     return "" if _switch(ctx, name, state) else f"unknown event \"{name}\"\n"
 
@@ -126,6 +151,24 @@ def trace_events(ctx: Context, name: str | None) -> str:
     if not found and name is not None:
         return f"unknown event \"{name}\"\n"
     return "".join(f"{event} : state {states[event]}\n" for event in found)
+
+
+@qmp_command("trace-event-set-state", "name: str, enable: bool, ignore-unavailable?: bool",
+             help="switch trace events (name may be a pattern with *)")
+def trace_event_set_state(ctx: Context, name: str, enable: bool, ignore_unavailable: bool = False) -> None:
+    if not _switch(ctx, name, enable) and "*" not in name:
+        raise CommandError(f'unknown event "{name[:80]}"')
+
+
+@qmp_command("trace-event-get-state", "name: str", returns="[TraceEventInfo]", help="trace events and their states")
+def trace_event_get_state(ctx: Context, name: str) -> list[dict[str, Any]]:
+    from fnmatch import fnmatchcase
+
+    states = {event: event in device._tracing for device in ctx.machine.devices for event in device.trace_events}
+    found = [event for event in sorted(states) if fnmatchcase(event, name)]
+    if not found and "*" not in name:
+        raise CommandError(f'unknown event "{name[:80]}"')
+    return [{"name": event, "state": "enabled" if states[event] else "disabled", "vcpu": False} for event in found]
 
 
 def _switch(ctx: Context, pattern: str, on: bool) -> bool:

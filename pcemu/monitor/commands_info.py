@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import Any
 
-import pcemu
 from pcemu.machine.cpudump import dump_cpu
 
 from . import mtree, qtree
 from .errors import CommandError
-from .table import Context, command
+from .table import Context, command, declare_types
+
+declare_types("""
+enum    RunState     debug inmigrate internal-error io-error paused postmigrate prelaunch finish-migrate restore-vm running \\
+                     save-vm shutdown suspended watchdog guest-panicked colo
+struct  StatusInfo   running: bool, singlestep: bool, status: RunState
+struct  NameInfo     name?: str
+struct  UuidInfo     UUID: str
+struct  KvmInfo      enabled: bool, present: bool
+""")
 
 
 def _show_status(status: dict[str, Any]) -> str:
@@ -21,42 +28,38 @@ def _show_status(status: dict[str, Any]) -> str:
     return text + "\n"
 
 
-@command("info status", help="show the current VM status (running|paused)", qmp="query-status", render=_show_status)
+@command("info status", help="show the current VM status (running|paused)", qmp="query-status",
+         returns="StatusInfo", render=_show_status)
 def query_status(ctx: Context) -> dict[str, Any]:
     status = ctx.machine.status
     return {"status": status, "singlestep": False, "running": status == "running"}
 
 
-@command("info version", help="show the version of pcemu", qmp="query-version",
+@command("info version", help="show the version of pcemu", qmp="query-version", returns="VersionInfo",
          render=lambda version: f"{version['package']}\n")
 def query_version(ctx: Context) -> dict[str, Any]:
-    major, minor, micro = (*(int(part) for part in pcemu.__version__.split(".")[:3] if part.isdigit()), 0, 0, 0)[:3]
-    return {"qemu": {"major": major, "minor": minor, "micro": micro}, "package": pcemu.__version__}
+    from .qmp import version_info
+
+    return version_info()
 
 
-@command("info name", help="show the current VM name", qmp="query-name",
+@command("info name", help="show the current VM name", qmp="query-name", returns="NameInfo",
          render=lambda found: f"{found['name']}\n" if "name" in found else "")
 def query_name(ctx: Context) -> dict[str, str]:
     name = ctx.machine.config.name
     return {"name": name} if name else {}
 
 
-@command("info uuid", help="show the current VM UUID", qmp="query-uuid", render=lambda found: f"{found['UUID']}\n")
+@command("info uuid", help="show the current VM UUID", qmp="query-uuid", returns="UuidInfo",
+         render=lambda found: f"{found['UUID']}\n")
 def query_uuid(ctx: Context) -> dict[str, str]:
     return {"UUID": ctx.machine.config.uuid or "00000000-0000-0000-0000-000000000000"}
 
 
-@command("info kvm", help="show KVM information", qmp="query-kvm", render=lambda _: "kvm support: disabled\n")
+@command("info kvm", help="show KVM information", qmp="query-kvm", returns="KvmInfo",
+         render=lambda _: "kvm support: disabled\n")
 def query_kvm(ctx: Context) -> dict[str, bool]:
     return {"enabled": False, "present": False}
-
-
-@command("info cpus", help="show infos for each CPU", qmp="query-cpus-fast",
-         render=lambda cpus: "".join(
-             f"{'*' if cpu['current'] else ' '} CPU #{cpu['cpu-index']}: thread_id={cpu['thread-id']}\n" for cpu in cpus))
-def query_cpus(ctx: Context) -> list[dict[str, Any]]:
-    return [{"cpu-index": index, "thread-id": threading.get_native_id(), "current": index == ctx.cpu_index}
-            for index in range(len(ctx.machine.cpus))]
 
 
 @command("info history", help="show the command line history")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pcemu.debug.disasm import disassemble
@@ -13,17 +15,23 @@ from .expr import MASK, signed
 from .table import Context, Format, command
 
 PAGE = 4096
+SAVE_PIECE = 1 << 20
+MOST_SUMMED = 4 << 20
 
 
 def read_physical(machine: Any, addr: int, count: int) -> bytes | None:
     """Memory as a device doing DMA sees it; None where there is nothing."""
-    if not any(start < addr + count and addr < start + size for start, size, _, _ in machine.memory_space.flat):
-        return None
+    parts: list[bytes] = []
     for start, size, _, _ in machine.memory_space.flat:
-        if start <= addr and addr + count <= start + size:
-            return bytes(machine.memory.read(addr, count))
-    parts = [read_physical(machine, addr + i, 1) for i in range(count)]
-    return None if None in parts else b"".join(part for part in parts if part)
+        if not count:
+            break
+        if start + size > addr:
+            if start > addr:
+                return None
+            here = min(count, start + size - addr)
+            parts.append(bytes(machine.memory.read(addr, here)))
+            addr, count = addr + here, count - here
+    return None if count else b"".join(parts)
 
 
 def read_virtual(ctx: Context, addr: int, count: int) -> bytes | None:
@@ -171,6 +179,8 @@ def out(ctx: Context, fmt: Format, addr: int, val: int) -> None:
 
 @command("sum", "start:i,size:i", params="addr size", help="compute the checksum of a memory region")
 def sum_(ctx: Context, start: int, size: int) -> str:
+    if not 0 <= size <= MOST_SUMMED:
+        raise CommandError(f"size: at most {MOST_SUMMED} bytes")
     total = 0
     for byte in read_physical(ctx.machine, start, size) or b"":
         total = ((total >> 1 | total << 15 & 0xFFFF) + byte) & 0xFFFF
@@ -178,23 +188,34 @@ def sum_(ctx: Context, start: int, size: int) -> str:
 
 
 @command("memsave", "val:l,size:i,filename:s", params="addr size file",
-         help="save to disk virtual memory dump starting at 'addr' of size 'size'", qmp="memsave")
-def memsave(ctx: Context, val: int, size: int, filename: str) -> None:
-    _save(filename, read_virtual(ctx, val & MASK, size), val & MASK, size)
+         help="save to disk virtual memory dump starting at 'addr' of size 'size'", qmp="memsave",
+         takes="val: int, size: int, filename: str, cpu-index?: int")
+def memsave(ctx: Context, val: int, size: int, filename: str, cpu_index: int | None = None) -> None:
+    if cpu_index is not None:
+        if not 0 <= cpu_index < len(ctx.machine.cpus):
+            raise CommandError("Parameter 'cpu-index' expects a CPU number")
+        ctx = replace(ctx, cpu_index=cpu_index)
+    _save(ctx, filename, val & MASK, size, lambda at, count: read_virtual(ctx, at & MASK, count))
 
 
 @command("pmemsave", "val:l,size:i,filename:s", params="addr size file",
          help="save to disk physical memory dump starting at 'addr' of size 'size'", qmp="pmemsave")
 def pmemsave(ctx: Context, val: int, size: int, filename: str) -> None:
-    _save(filename, read_physical(ctx.machine, val & MASK, size), val & MASK, size)
+    _save(ctx, filename, val & MASK, size, lambda at, count: read_physical(ctx.machine, at & MASK, count))
 
 
-def _save(filename: str, data: bytes | None, addr: int, size: int) -> None:
-    if data is None:
+def _save(ctx: Context, filename: str, addr: int, size: int, read: Callable[[int, int], bytes | None]) -> None:
+    """Piece by piece: a size that only a mistake can mean must not cost its memory."""
+    if size < 0 or read(addr, 1) is None or (size and read((addr + size - 1) & MASK, 1) is None):
         raise CommandError(f"Invalid addr 0x{addr:016x}/size {size} specified")
     try:
-        with open(filename, "wb") as stream:
-            stream.write(data)
+        fd = ctx.machine.fds.open(filename, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with open(fd, "wb") as stream:
+            for at in range(0, size, SAVE_PIECE):
+                data = read(addr + at, min(SAVE_PIECE, size - at))
+                if data is None:
+                    raise CommandError(f"Invalid addr 0x{addr:016x}/size {size} specified")
+                stream.write(data)
     except OSError as error:
         raise CommandError(f"Could not open '{filename}': {error.strerror}") from error
 

@@ -20,10 +20,11 @@ def parse(text: str) -> list[str]:
     names = text.split("-")
     if text == "-" or text.endswith("--"):      # `shift--`
         names[-2:] = ["minus"]
-    return [_key(_SHORT.get(name, name)) for name in names]
+    return [key_name(_SHORT.get(name, name)) for name in names]
 
 
-def _key(name: str) -> str:
+def key_name(name: str) -> str:
+    """A key by name or scan code."""
     if name in KEYS:
         return name
     if name.startswith("0x"):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from pcemu.qom.errors import PcemuError, suggestion
 
 from . import table
 from .errors import ArgumentError
+
+# What fills the table. Commands of a subsystem are in a module of their own.
+COMMAND_MODULES = ("commands_qmp", "commands_control", "commands_info", "commands_machine", "commands_cpus", "commands_qom",
+                   "commands_memory", "commands_pages", "commands_dump", "commands_chardev", "commands_fds", "events")
 
 _loaded = False
 
@@ -17,7 +22,8 @@ def load_commands() -> None:
     global _loaded
     if not _loaded:
         _loaded = True
-        from . import commands_chardev, commands_control, commands_info, commands_memory, commands_pages  # noqa: F401
+        for name in COMMAND_MODULES:
+            importlib.import_module(f"{__package__}.{name}")
 
 
 class Shell:

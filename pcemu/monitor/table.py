@@ -1,12 +1,16 @@
-"""The one table of commands. The human monitor is a face of it, QMP will be another.
+"""The one table of commands, and of events. The human monitor is a face of it, QMP another.
 
 A command is a function that takes the context and its arguments and returns *data*: text, or for commands that
 QMP knows too, the value QMP sends. `render` turns that into what the human monitor prints.
 
-    @command("info status", help="show whether the guest runs", qmp="query-status", render=show_status)
+    @command("info status", help="show whether the guest runs", qmp="query-status", returns="StatusInfo",
+             render=show_status)
     def query_status(ctx: Context) -> dict[str, object]: ...
 
-Arguments are declared as one string, `name:type` separated by commas, parsed from the line in that order:
+`takes` and `returns` are QMP's types, in the notation of schema.py; without `takes` they are those of the human
+monitor's arguments. `@qmp_command` is for commands that only programs have, `declare_types` for the types.
+
+The human monitor's arguments are one string, `name:type` separated by commas, parsed from the line in that order:
 
     /   a format, /4xw and the like         s   a word, or a quoted string       S   the rest of the line
     l   an expression                       i   one that fits 32 bits            f   the same as s, a file name
@@ -26,6 +30,10 @@ from .registers import read as read_register
 
 if TYPE_CHECKING:
     from .hmp import HmpMonitor
+    from .qmp import QmpMonitor
+
+
+MOST_ITEMS = 1 << 16        # of x and xp at once
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class Context:
     """What a command works on, and what a session remembers between commands."""
 
     machine: Any
-    monitor: HmpMonitor | None = None
+    monitor: HmpMonitor | QmpMonitor | None = None
     cpu_index: int = 0
     format_kind: str = "x"
     format_size: int = 4
@@ -89,15 +97,40 @@ class Command:
         return "" if result is None else str(result)
 
 
+@dataclass(frozen=True)
+class QmpCommand:
+    """QMP's face of a command."""
+
+    name: str
+    fn: Callable[..., Any]
+    takes: str                              # see Types.arguments()
+    returns: str                            # a type; "" is an empty object
+    help: str
+    params: tuple[str, ...] = ()            # arguments that `fn` wants even where QMP leaves them out
+    coming: bool = False                    # answers before capabilities are negotiated
+
+
+@dataclass(frozen=True)
+class Event:
+    """What QMP monitors are told without having asked."""
+
+    name: str
+    data: str
+    help: str
+    interval: float = 0.0                   # seconds between two of them at least; the last one counts
+
+
 COMMANDS: dict[str, Command] = {}
 INFO: dict[str, Command] = {}               # `info X`
-QMP: dict[str, Command] = {}                # by QMP's name
+QMP: dict[str, QmpCommand] = {}             # by QMP's name
+EVENTS: dict[str, Event] = {}
+TYPES: list[str] = []                       # declarations, read when QMP is first used
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def command(names: str, args: str = "", *, params: str = "", help: str, qmp: str = "",
-            render: Callable[[Any], str] | None = None) -> Callable[[_F], _F]:
+def command(names: str, args: str = "", *, params: str = "", help: str, qmp: str = "", takes: str | None = None,
+            returns: str = "", render: Callable[[Any], str] | None = None) -> Callable[[_F], _F]:
     """Put a function into the table. `names` is `name|abbreviation`, or `info name`."""
 
     def enter(fn: _F) -> _F:
@@ -106,10 +139,40 @@ def command(names: str, args: str = "", *, params: str = "", help: str, qmp: str
         for name in entry.names:
             table[name] = entry
         if qmp:
-            QMP[qmp] = entry
+            wanted = _qmp_members(entry.args) if takes is None else takes
+            QMP[qmp] = QmpCommand(qmp, fn, wanted, returns, help, tuple(arg.name for arg in entry.args))
         return fn
 
     return enter
+
+
+def qmp_command(name: str, takes: str = "", *, returns: str = "", help: str, coming: bool = False) -> Callable[[_F], _F]:
+    """A command for programs only. QMP's `some-name` is the parameter `some_name`; absent ones are not passed."""
+
+    def enter(fn: _F) -> _F:
+        QMP[name] = QmpCommand(name, fn, takes, returns, help, coming=coming)
+        return fn
+
+    return enter
+
+
+def event(name: str, data: str = "", *, help: str, interval: float = 0.0) -> None:
+    """Declare an event (Machine.emit_event)."""
+    EVENTS[name] = Event(name, data, help, interval)
+
+
+def declare_types(text: str) -> None:
+    """Types of commands' arguments and results, in the notation of schema.py."""
+    TYPES.append(text)
+
+
+_QMP_TYPES = {"l": "int", "i": "int", "b": "bool"}
+
+
+def _qmp_members(args: Iterable[Arg]) -> str:
+    """The human monitor's arguments as QMP's members."""
+    return ", ".join(f"{arg.name.replace('_', '-')}{'?' if arg.optional or arg.type.startswith('-') else ''}: "
+                     f"{'bool' if arg.type.startswith('-') else _QMP_TYPES.get(arg.type, 'str')}" for arg in args)
 
 
 def entries(table: dict[str, Command]) -> list[Command]:
@@ -233,7 +296,9 @@ class ArgumentParser:
             while self._peek().isdigit():
                 self.position += 1
             if self.position > start:
-                count = int(self.text[start:self.position])
+                count = int(self.text[start:self.position][:10])
+                if count > MOST_ITEMS:
+                    raise ArgumentError(f"invalid count in format: at most {MOST_ITEMS}")
             while (char := self._peek()) and char in "oduxicbhwgL":
                 if char in "oduxic":
                     kind = char

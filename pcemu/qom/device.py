@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import registry
@@ -31,6 +32,7 @@ class Device(RegisterAccess):
     user_creatable: ClassVar[bool] = True  # False: made by the board only
     trace_events: ClassVar[tuple[str, ...]] = ()
     property_defaults: ClassVar[dict[str, Any]] = {}  # other ones for properties that a base class declares
+    board_name: ClassVar[str] = ""  # /machine/NAME in the object tree, for the few that have a place of their own there
 
     # Filled from the declarations by __init_subclass__.
     _properties: ClassVar[dict[str, PropertyDecl]] = {}
@@ -61,6 +63,11 @@ class Device(RegisterAccess):
         self.machine = machine
         self.id = id or ""
         self.realized = False
+        self.hotplugged = False  # added to a machine that was built (device_add)
+        self.user_made: bool = machine.adding_for_user  # by -device or device_add, not by the board
+        self.number = 0  # among those of its kind that have no id; set by the machine
+        self.part_of: Device | None = None  # the device this one is an inner part of ...
+        self.parts: dict[str, Device] = {}  # ... by its name there
         self.buses: list[Bus] = []
         self.parent_bus: Bus | None = None
         for decl in self._properties.values():
@@ -234,6 +241,15 @@ class Device(RegisterAccess):
 
     def path(self) -> str:
         return self.id or self.type_name
+
+    def add_part(self, name: str, part: Device) -> None:
+        """Show `part` below this device in the object tree (the virtio device behind a PCI card, say)."""
+        part.part_of = self
+        self.parts[name] = part
+
+    def live_entries(self) -> Iterator[Any]:
+        """Properties that are no declarations: computed, or changing while the machine runs (machine.tree.Entry)."""
+        return iter(())
 
     # -- logs and traces ------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from pcemu.machine.fds import Descriptors
+
 
 class StoppedClock:
     ns = 0
@@ -21,6 +23,8 @@ class LoopHost:
         self.clock = StoppedClock()
         self.chardevs: dict[str, Any] = {}
         self.monitors: list[Any] = []
+        self.listeners: list[Any] = []
+        self.fds = Descriptors()
         self.quits: list[int] = []
 
     def add_reader(self, fd: int, callback: Any) -> None:
@@ -50,4 +54,5 @@ class LoopHost:
     def close(self) -> None:
         for device in reversed(list(self.chardevs.values())):
             device.close()
+        self.fds.close()
         self.loop.close()

@@ -239,7 +239,6 @@ def test_accepted_without_effect() -> None:
         (["-object", "filter-dump"], "-object filter-dump: Parameter 'id' is missing"),
         (["-object", "filter-dumb,id=a"],
          "-object filter-dumb,id=a: Parameter 'qom-type' does not accept value 'filter-dumb' (did you mean 'filter-dump'?)"),
-        (["-mon", "c0,mode=control"], "-mon c0,mode=control: mode=control (QMP): not implemented yet"),
         (["-d", "guest_erors"], "-d guest_erors: invalid log item (did you mean 'guest_errors'?)"),
         (["-action", "reboot=halt"], "-action reboot=halt: 'halt' is not what reboot takes: one of reset, shutdown"),
         (["-seed", "-1"], "-seed -1: an integer from 0 to 18446744073709551615 is expected"),

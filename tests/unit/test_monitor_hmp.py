@@ -48,10 +48,8 @@ def test_a_session(host: MonitorHost) -> None:
     assert stream.read_ring(1000) == b"foo\r\nunknown command: 'foo'\r\n" + PROMPT
 
 
-def test_an_unknown_mode_and_qmp(host: MonitorHost) -> None:
+def test_an_unknown_mode(host: MonitorHost) -> None:
     stream = create(host, {"backend": "null", "id": "n"})
-    with pytest.raises(monitor.CommandError, match="QMP is not implemented yet"):
-        monitor.create(host, stream, mode="control")
     with pytest.raises(monitor.CommandError, match="readline, control"):
         monitor.create(host, stream, mode="other")
 

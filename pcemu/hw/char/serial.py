@@ -90,11 +90,23 @@ class Serial(Device):
                          self._write_mcr, self._write_lsr, self._write_msr, self._write_scr)
         backend: Any = self.chardev
         if backend is not None:
-            chr = self._chr = backend.attach(self.path())
-            chr.can_receive = self._room
-            chr.on_event = self._on_event
-            chr.on_writable = self._on_writable
-            chr.on_input = self._on_input
+            self._connect(backend)
+
+    def _connect(self, backend: Any) -> None:
+        chr = self._chr = backend.attach(self.path())
+        chr.can_receive = self._room
+        chr.on_event = self._on_event
+        chr.on_writable = self._on_writable
+        chr.on_input = self._on_input
+
+    def chardev_changed(self, backend: Any) -> None:
+        """Another back end from now on (chardev-change)."""
+        if self._chr is not None:
+            self._chr.detach()
+        self.chardev = backend
+        self._connect(backend)
+        self._update_parameters()
+        self._on_writable()
 
     def unplug(self) -> None:
         self._timer.cancel()

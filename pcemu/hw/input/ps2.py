@@ -271,6 +271,7 @@ class Ps2Mouse(Ps2Device):
 
     type_name = "ps2-mouse"
     desc = "PS/2 mouse"
+    pointer_name = "QEMU PS/2 Mouse"  # as `info mice` has it
     user_creatable = False
     trace_events = ("ps2_mouse_event", "ps2_write_mouse")
 

@@ -65,6 +65,7 @@ class FwCfgIo(SysBusDevice):
     """Firmware configuration items behind I/O ports 0x510-0x511 and DMA at 0x514."""
 
     type_name = "fw_cfg_io"
+    board_name = "fw_cfg"
     aliases = ("fw_cfg",)
     desc = "firmware configuration items"
     trace_events = ("fw_cfg_select", "fw_cfg_dma", "fw_cfg_add_file")

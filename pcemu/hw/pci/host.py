@@ -21,6 +21,7 @@ class I440fxPciHost(SysBusDevice):
     """
 
     type_name = "i440FX-pcihost"
+    board_name = "i440fx"
     desc = "PCI host bridge"
     trace_events = ("pci_cfg_read", "pci_cfg_write")
 

@@ -130,6 +130,13 @@ class Mc146818Rtc(IsaDevice):
             return self._encode_time(self._now())[index]
         return self.cmos[index]
 
+    def calendar(self) -> dict[str, int]:
+        """The time it shows, as C's `struct tm` has it (months from 0, years from 1900)."""
+        days, second = divmod(self._now() // NS, 86400)
+        year, month, day = date_from_days(days)
+        return {"tm_year": year - 1900, "tm_mon": month - 1, "tm_mday": day,
+                "tm_hour": second // 3600, "tm_min": second // 60 % 60, "tm_sec": second % 60}  # fmt: skip
+
     # -- the clock ------------------------------------------------------------------------------------------
 
     def _now(self) -> int:
@@ -196,6 +203,9 @@ class Mc146818Rtc(IsaDevice):
         then = (days * 86400 + second) * NS + now % NS
         self.offset += then - now
         self.mark = then
+        if abs(then - now) >= NS and self.machine.listeners:
+            change = {"offset": round(self.offset / NS), "qom-path": self.machine.path_of(self)}
+            self.machine.emit_event("RTC_CHANGE", change)
 
     # -- flags and interrupts -------------------------------------------------------------------------------
 

@@ -1,0 +1,196 @@
+"""Commands on the machine as a whole: its type, its memory, what happens at its end, and what it does not have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import CommandError
+from .table import Context, command, declare_types, qmp_command
+
+declare_types("""
+struct  MachineInfo           name: str, alias?: str, is-default?: bool, cpu-max: int, hotpluggable-cpus: bool, \\
+                              numa-mem-supported: bool, deprecated: bool, default-cpu-type?: str, default-ram-id?: str
+struct  CurrentMachineParams  wakeup-suspend-support: bool
+struct  MemoryInfo            base-memory: int, plugged-memory?: int
+enum    HostMemPolicy         default preferred bind interleave
+struct  Memdev                id?: str, size: int, merge: bool, dump: bool, prealloc: bool, share: bool, reserve?: bool, \\
+                              host-nodes: [int], policy: HostMemPolicy
+struct  HumanReadableText     human-readable-text: str
+struct  MouseInfo             name: str, index: int, current: bool, absolute: bool
+struct  IOThreadInfo          id: str, thread-id: int, poll-max-ns: int, poll-grow: int, poll-shrink: int, aio-max-batch: int
+enum    RebootAction          reset shutdown
+enum    ShutdownAction        poweroff pause
+enum    PanicAction           pause shutdown exit-failure none
+struct  CommandLineOptionInfo option: str, parameters: [CommandLineParameterInfo]
+struct  CommandLineParameterInfo  name: str, type: CommandLineParameterType, help?: str, default?: str
+enum    CommandLineParameterType  string boolean number size
+struct  MigrationInfo         status?: str
+struct  MigrationCapabilityStatus capability: str, state: bool
+struct  MemoryDeviceInfo
+""")
+
+CPU_MOST = 1                # -smp
+
+
+@qmp_command("query-machines", returns="[MachineInfo]", help="what -machine takes")
+def query_machines(ctx: Context) -> list[dict[str, Any]]:
+    from pcemu.machine import types
+
+    listed = []
+    for name, _ in types.listing():
+        if name != types.full_name(name):
+            continue                # an alias is shown with what it stands for
+        none = name == "none"
+        entry: dict[str, Any] = {"name": name, "cpu-max": CPU_MOST, "hotpluggable-cpus": False, "numa-mem-supported": False,
+                                 "deprecated": False, "default-ram-id": "ram" if none else "pc.ram",
+                                 "default-cpu-type": f"{types.load_board(name).default_cpu}-x86_64-cpu"}
+        if name == types.LATEST:
+            entry |= {"alias": "pc", "is-default": True}
+        listed.append(entry)
+    return listed
+
+
+@qmp_command("query-current-machine", returns="CurrentMachineParams", help="what this machine can do")
+def query_current_machine(ctx: Context) -> dict[str, bool]:
+    return {"wakeup-suspend-support": hasattr(ctx.machine, "wake_up")}
+
+
+# ---- memory -----------------------------------------------------------------------------------------------------------
+
+
+@command("info memory_size_summary", help="show the amount of initially allocated and present hotpluggable memory in bytes",
+         qmp="query-memory-size-summary", returns="MemoryInfo",
+         render=lambda found: f"base memory: {found['base-memory']}\nplugged memory: {found['plugged-memory']}\n")
+def query_memory_size_summary(ctx: Context) -> dict[str, int]:
+    return {"base-memory": ctx.machine.ram_size, "plugged-memory": 0}
+
+
+def _show_memdev(found: list[dict[str, Any]]) -> str:
+    text = ""
+    for each in found:
+        text += f"memory backend: {each['id']}\n  size:  {each['size']}\n"
+        for name in ("merge", "dump", "prealloc", "share", "reserve"):
+            text += f"  {name}: {'true' if each[name] else 'false'}\n"
+        text += f"  policy: {each['policy']}\n  host nodes: \n\n"
+    return text + "\n" if text else ""
+
+
+@command("info memdev", help="show memory backends", qmp="query-memdev", returns="[Memdev]", render=_show_memdev)
+def query_memdev(ctx: Context) -> list[dict[str, Any]]:
+    machine = ctx.machine
+    if machine.ram is None:
+        return []
+    board = machine.board
+    return [{"id": machine.ram.name, "size": machine.ram_size, "merge": bool(board.mem_merge),
+             "dump": bool(board.dump_guest_core), "prealloc": False, "share": False, "reserve": False,
+             "host-nodes": [], "policy": "default"}]
+
+
+@command("info memory-devices", help="show memory devices", qmp="query-memory-devices", returns="[MemoryDeviceInfo]",
+         render=lambda found: "")
+def query_memory_devices(ctx: Context) -> list[dict[str, Any]]:
+    return []                   # slots and maxmem are refused: there is nothing to plug memory into
+
+
+def _ram_blocks(ctx: Context) -> list[tuple[str, int, int]]:
+    """(name, offset in the core's memory, size), biggest first."""
+    blocks: dict[str, tuple[int, int]] = {}
+    for _, _, region, _ in ctx.machine.memory_space.flat:
+        whole = getattr(region, "region", region)
+        if whole.kind in ("ram", "rom") and whole.block is not None:
+            blocks[whole.name] = (whole.block, whole.size)
+    return sorted(((name, offset, size) for name, (offset, size) in blocks.items()), key=lambda block: -block[2])
+
+
+@command("info ramblock", help="Display system ramblock information")
+def info_ramblock(ctx: Context) -> str:
+    text = f"{'Block Name':>24} {'PSize':>8}  {'Offset':>18} {'Used':>18} {'Total':>18}\n"
+    for name, offset, size in _ram_blocks(ctx):
+        text += f"{name:>24} {'4 KiB':>8}  0x{offset:016x} 0x{size:016x} 0x{size:016x}\n"
+    return text
+
+
+@command("info numa", help="show NUMA information")
+def info_numa(ctx: Context) -> str:
+    return "0 nodes\n"
+
+
+# ---- input ------------------------------------------------------------------------------------------------------------
+
+
+def _show_mice(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "No mouse devices connected\n"
+    return "".join(f"{'*' if mouse['current'] else ' '} Mouse #{mouse['index']}: {mouse['name']}"
+                   f"{' (absolute)' if mouse['absolute'] else ''}\n" for mouse in found)
+
+
+@command("info mice", help="show which guest mouse is receiving events", qmp="query-mice", returns="[MouseInfo]",
+         render=_show_mice)
+def query_mice(ctx: Context) -> list[dict[str, Any]]:
+    found = []
+    for index, device in enumerate(ctx.machine.devices):
+        name = getattr(device, "pointer_name", "")
+        if name:
+            found.append({"name": name, "index": index, "absolute": bool(getattr(device, "pointer_absolute", False))})
+    found.reverse()
+    return [{**mouse, "current": number == 0} for number, mouse in enumerate(found)]
+
+
+# ---- ends -------------------------------------------------------------------------------------------------------------
+
+
+@qmp_command("set-action", "reboot?: RebootAction, shutdown?: ShutdownAction, panic?: PanicAction, watchdog?: WatchdogAction",
+             help="what a reboot, a power-off, a panic and a watchdog do from now on, as -action says at the start")
+def set_action(ctx: Context, **actions: str) -> None:
+    config = ctx.machine.config
+    for event, action in actions.items():
+        setattr(config, f"action_{event}", action)
+    config.no_reboot = config.action_reboot == "shutdown"
+    config.no_shutdown = config.action_shutdown == "pause"
+
+
+@command("watchdog_action", "action:s", params="action", help="change watchdog action", qmp="watchdog-set-action",
+         takes="action: WatchdogAction")
+def watchdog_action(ctx: Context, action: str) -> None:
+    from .introspect import schema
+
+    schema().types.get("WatchdogAction").check(action, "action")
+    ctx.machine.config.action_watchdog = action
+
+
+# ---- back ends that only managers ask about -----------------------------------------------------------------------------
+
+
+@command("info iothreads", help="show iothreads", qmp="query-iothreads", returns="[IOThreadInfo]",
+         render=lambda found: "".join(
+             f"{each['id']}:\n  thread_id={each['thread-id']}\n  poll-max-ns={each['poll-max-ns']}\n"
+             f"  poll-grow={each['poll-grow']}\n  poll-shrink={each['poll-shrink']}\n"
+             f"  aio-max-batch={each['aio-max-batch']}\n" for each in found))
+def query_iothreads(ctx: Context) -> list[dict[str, Any]]:
+    return [made.info() for made in ctx.machine.objects.values() if made.type_name == "iothread"]
+
+
+@qmp_command("query-command-line-options", "option?: str", returns="[CommandLineOptionInfo]",
+             help="the command line's options that have parameters")
+def query_command_line_options(ctx: Context, option: str | None = None) -> list[dict[str, Any]]:
+    describe = ctx.machine.config.describe_options
+    listed: list[dict[str, Any]] = describe() if describe is not None else []
+    if option is None:
+        return listed
+    found = [entry for entry in listed if entry["option"] == option]
+    if not found:
+        raise CommandError(f"invalid option name: {option[:80]}")
+    return found
+
+
+@command("info migrate", help="show migration status", qmp="query-migrate", returns="MigrationInfo",
+         render=lambda found: "")
+def query_migrate(ctx: Context) -> dict[str, Any]:
+    return {}                   # no migration was ever started
+
+
+@command("info migrate_capabilities", help="show current migration capabilities", qmp="query-migrate-capabilities",
+         returns="[MigrationCapabilityStatus]", render=lambda found: "")
+def query_migrate_capabilities(ctx: Context) -> list[dict[str, Any]]:
+    return []

@@ -1,0 +1,23 @@
+"""The events a QMP monitor may be sent. Machine.emit_event() and devices name them; a test looks that none is missing."""
+
+from __future__ import annotations
+
+from .table import declare_types, event
+
+declare_types("""
+enum    ShutdownCause   none host-error host-qmp-quit host-qmp-system-reset host-signal host-ui guest-shutdown guest-reset \\
+                        guest-panic subsystem-reset snapshot-load
+enum    WatchdogAction  reset shutdown poweroff pause debug none inject-nmi
+""")
+
+_WHY = "guest: bool, reason: ShutdownCause"
+
+event("SHUTDOWN", _WHY, help="the machine is off: the guest powered it off, or the process ends")
+event("POWERDOWN", help="the power button was pressed (system_powerdown)")
+event("RESET", _WHY, help="the machine was reset")
+event("STOP", help="the machine stands still")
+event("RESUME", help="the machine runs")
+event("RTC_CHANGE", "offset: int, qom-path: str", interval=1.0,
+      help="the guest set its clock: seconds ahead of what -rtc says")
+event("DEVICE_DELETED", "device?: str, path: str", help="a device has left the machine")
+event("DUMP_COMPLETED", "result: DumpQueryResult, error?: str", help="a detached memory dump has ended")
