@@ -184,7 +184,7 @@ def device_list_properties(ctx: Context, typename: str) -> list[dict[str, Any]]:
     if typename.endswith("-x86_64-cpu"):
         return _cpu_listing(typename)
     try:
-        return _declared(lookup(typename)._properties.values())
+        return _declared(lookup(typename).user_properties().values())
     except UnknownTypeError:
         raise DeviceNotFound(f"Device '{typename[:200]}' not found") from None
 
