@@ -180,24 +180,28 @@ def test_a_descriptor_in_a_device_is_read_at_its_time(portion: int) -> None:
 
 @pytest.mark.parametrize("code", ["e8 0c00", "ff d3", "ff 17", "66 ff 17"], ids=["rel", "reg", "mem", "mem32"])
 def test_a_call_whose_push_raises_an_interrupt(code: str) -> None:
-    """The stack is a device that raises NMI: it is taken before the first instruction of what is called."""
-    call = bytes.fromhex(code)
-    rig = real_mode(b"\x40" + call)  # INC AX; CALL
-    target = 1 + 3 + 0x0C
-    rig.memory.write(CODE + target, b"\x40" * 8)
-    rig.memory.write(CODE + 0x200, target.to_bytes(4, "little"))
+    """The stack is a device that raises NMI the third time: it is taken before the first instruction of what is called."""
+    call, target = bytes.fromhex(code), 0x0F
+    rig = real_mode(call)
+    rig.memory.write(CODE + target, b"\x40\xeb\xee")  # INC AX; JMP 0
     rig.memory.write(CODE + 0x100, b"\xf4")
+    rig.memory.write(CODE + 0x200, target.to_bytes(4, "little"))
     vector(rig, 2, 0x100)
-    rig.cpu.set("rip", target)
-    rig.cpu.run(4)  # now the jump cache knows it
     set_segment(rig.cpu, "ss", 0, MMIO, 0xFFFF, 0x9300)
-    for name, value in (("rip", 0), ("rax", 0), ("rsp", 0x800), ("rbx", target if code == "ff d3" else 0x200)):
+    for name, value in (("rsp", 0x800), ("rbx", target if code == "ff d3" else 0x200)):
         rig.cpu.set(name, value)
-    rig.probe.write = lambda offset, size, value: rig.cpu.set_nmi()  # type: ignore[method-assign]
+    writes: list[int] = []
+
+    def write(offset: int, size: int, value: int) -> None:
+        writes.append(offset)
+        if len(writes) == 3:
+            rig.cpu.set_nmi()
+
+    rig.probe.write = write  # type: ignore[method-assign]
     rig.remap(0)
     rig.cpu.run(50)
     assert rig.cpu.halted
-    assert rig.cpu.get("rax") & 0xFFFF == 1
+    assert rig.cpu.get("rax") & 0xFFFF == 2
 
 
 @pytest.mark.parametrize("portion", [1, 3, 100])
