@@ -24,7 +24,8 @@ def _boot(tmp_path: Path, kernel: str, arch: str, options: str) -> None:
         file.truncate(16 << 20)
     devices = {"rng": RNG, "blk": DISK}
     args = " ".join([BASE % (kernel, arch, ",".join(devices)), *(text % options for text in devices.values())])
-    case = runner.Case(name="virtio", args=args, linux=True, lines=["EXERCISE end", "EXERCISE rng-read OK", "EXERCISE blk-write OK"])
+    case = runner.Case(name="virtio", args=args, linux=True,
+                       lines=["EXERCISE end", "EXERCISE rng-read OK", "EXERCISE blk-write OK"])
     runner.run(case, FILES, tmp_path)
     data = disk.read_bytes()
     assert data[:11] == b"hello guest" and data[1024:1034] == b"from guest"
