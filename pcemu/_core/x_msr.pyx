@@ -258,8 +258,10 @@ cdef bint write_msr(Cpu* c, u32 number, u64 v) noexcept nogil:
     elif m.kind == B_TSC_DEADLINE:
         return tsc_deadline_access(c, 1, &v)
     elif m.kind == B_APIC_BASE:
-        # the boot-processor bit stays; x2APIC mode is not there
-        if v & ~((c.phys_mask & ~<u64>0xFFF) | 0x900):
+        # the boot-processor bit stays; out of x2APIC mode it goes only through "off", into it not from there (SDM vol. 3, 11.12.5)
+        if v & ~((c.phys_mask & ~<u64>0xFFF) | (0xD00 if has_feat(c, FEAT_X2APIC) else 0x900)):
+            return gp(c)
+        if v & 0xC00 == 0x400 or p[0] & 0xC00 == 0xC00 and v & 0xC00 == 0x800 or not p[0] & 0x800 and v & 0x400:
             return gp(c)
         p[0] = (v & ~<u64>0x100) | (p[0] & 0x100)
         return apic_base_written(c)

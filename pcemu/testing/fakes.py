@@ -148,6 +148,7 @@ class FakeCpu:
         self.intack: Callable[[], int] | None = None
         self.cr8_hook: Any = None
         self.apicbase_hook: Any = None
+        self.msr_hook: Any = None
         self.tsc_deadline_hook: Any = None
         self.regs: dict[str, int] = {}
         self.script: list[Callable[[], str]] = []

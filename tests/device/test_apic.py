@@ -451,29 +451,34 @@ def test_apic_base_moves_and_disables(b: Board) -> None:
 
 
 def test_x2apic(b: Board) -> None:
-    assert b.apic.read_msr(0x802) is None
+    msr = b.cpu.msr_hook
+    assert msr(0x802, None) is None and msr(0x808, 0) is None
     b.cpu.apicbase_hook(0xFEE00C00)
     assert b.r(VER) == 0xFFFFFFFF  # no register page any more
-    assert b.apic.read_msr(0x803) == 0x50014
-    assert b.apic.read_msr(0x80D) == 1
-    assert b.apic.write_msr(0x83F, 0x77)
+    assert msr(0x803, None) == 0x50014
+    assert msr(0x80D, None) == 1
+    assert msr(0x83F, 0x77) == 0
     assert b.cpu.intack() == 0x77
-    assert b.apic.read_msr(0x813) == 1 << (0x77 & 31)
-    assert not b.apic.write_msr(0x80B, 1)
-    assert b.apic.write_msr(0x80B, 0) and b.apic.read_msr(0x813) == 0
-    assert b.apic.write_msr(0x830, 0x00000000_00000078)
+    assert msr(0x813, None) == 1 << (0x77 & 31)
+    assert msr(0x80B, 1) is None
+    assert msr(0x80B, 0) == 0 and msr(0x813, None) == 0
+    assert msr(0x830, 0x00000000_00000078) == 0
     assert b.cpu.intack() == 0x78
-    assert b.apic.write_msr(0x80B, 0)
-    assert b.apic.write_msr(0x830, 0xFFFFFFFF_00000079) and b.apic.read_msr(0x830) == 0xFFFFFFFF_00000079
-    assert b.apic.write_msr(0x808, 0x90) and b.cpu.cr8_hook(None) == 9
-    for msr in (0x802, 0x803, 0x80A, 0x80D, 0x80E, 0x831, 0x839):
-        assert not b.apic.write_msr(msr, 0), hex(msr)
-    assert not b.apic.write_msr(0x828, 1) and b.apic.write_msr(0x828, 0)
-    for msr in range(0x800, 0x840):
-        value = b.apic.read_msr(msr)
+    assert msr(0x80B, 0) == 0
+    assert msr(0x830, 0xFFFFFFFF_00000079) == 0 and msr(0x830, None) == 0xFFFFFFFF_00000079
+    assert msr(0x808, 0x90) == 0 and b.cpu.cr8_hook(None) == 9
+    for number in (0x802, 0x803, 0x80A, 0x80D, 0x80E, 0x831, 0x839, 0x840, 0x8FF, 0x900):
+        assert msr(number, 0) is None, hex(number)
+    # reserved bits
+    for number, good, bad in ((0x808, 0xFF, 0x100), (0x80F, 0x1FF, 0x200), (0x828, 0, 1), (0x830, 0xC8034, 0x1000),
+                              (0x830, 0xC8034, 0x10000), (0x832, 0x700FF, 0x100), (0x835, 0x1A7FF, 0x800), (0x838, 1, 1 << 32),
+                              (0x83E, 0xB, 4), (0x83F, 0xFF, 0x100)):  # fmt: skip
+        assert msr(number, good) == 0 and msr(number, bad) is None, hex(number)
+    for number in range(0x800, 0x900):
+        value = msr(number, None)
         assert value is None or value >= 0
-        b.apic.write_msr(msr, 0xFFFFFFFF_FFFFFFFF)
-        b.apic.write_msr(msr, 0xFFFFFFFF)
+        msr(number, 0xFFFFFFFF_FFFFFFFF)
+        msr(number, 0xFFFFFFFF)
 
 
 def test_reset_restores_everything(b: Board) -> None:

@@ -96,7 +96,7 @@ FLAG_NAME: dict[int, str] = {n: name for name, n in FLAG_NUMBER.items()}
 # What this core executes. A model's other features are left out of CPUID, and what they enable raises #UD.
 IMPLEMENTED: frozenset[str] = name_set("""
     fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush acpi mmx fxsr sse sse2 ss
-    pni pclmulqdq monitor ssse3 cx16 pcid sse4.1 sse4.2 movbe popcnt tsc-deadline aes xsave rdrand hypervisor
+    pni pclmulqdq monitor ssse3 cx16 pcid sse4.1 sse4.2 x2apic movbe popcnt tsc-deadline aes xsave rdrand hypervisor
     fsgsbase tsc-adjust bmi1 smep bmi2 erms invpcid rdseed adx smap clflushopt clwb
     umip rdpid fsrm spec-ctrl stibp ssbd arch-capabilities
     syscall nx mmxext pdpe1gb rdtscp lm

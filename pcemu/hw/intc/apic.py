@@ -54,7 +54,7 @@ from .apic_x2 import write_msr as x2_write
 
 
 class LocalApic(ApicTimer):
-    """Local APIC, version 14h (xAPIC) with x2APIC mode through `read_msr` and `write_msr`."""
+    """Local APIC, version 14h (xAPIC); in x2APIC mode its registers are MSRs."""
 
     type_name = "apic"
     desc = "local interrupt controller of a CPU"
@@ -95,6 +95,7 @@ class LocalApic(ApicTimer):
         self.eoi_targets: list[EoiTarget] = []
         self.region: MemoryRegion | None = None
         self._moved: MemoryRegion | None = None
+        self._other_msr: Callable[[int, int | None], int | None] | None = None
         self.readers = build_readers(self)
         self.writers = build_writers(self)
 
@@ -112,6 +113,8 @@ class LocalApic(ApicTimer):
         cpu.cr8_hook = self.cr8
         cpu.apicbase_hook = self.write_base
         cpu.tsc_deadline_hook = self.tsc_deadline_msr
+        self._other_msr = cpu.msr_hook
+        cpu.msr_hook = self.msr
         self._init_registers()
         cpu.apicbase = self.base_msr
 
@@ -476,10 +479,10 @@ class LocalApic(ApicTimer):
 
     # -- x2APIC ---------------------------------------------------------------------------------------------
 
-    def read_msr(self, msr: int) -> int | None:
-        """RDMSR 800h-83Fh; None: #GP."""
-        return x2_read(self, msr)
-
-    def write_msr(self, msr: int, value: int) -> bool:
-        """WRMSR 800h-83Fh; False: #GP."""
-        return x2_write(self, msr, value)
+    def msr(self, number: int, value: int | None) -> int | None:
+        """RDMSR (value None) and WRMSR of what the CPU itself does not have: ours are 800h-8FFh. None: #GP."""
+        if number >> 8 == 8 and self.x2apic:
+            answer = x2_read(self, number) if value is None else 0 if x2_write(self, number, value) else None
+            if answer is not None:
+                return answer
+        return self._other_msr(number, value) if self._other_msr is not None else None

@@ -25,6 +25,7 @@ class CpuPort(Protocol):
     intack: Callable[[], int]
     cr8_hook: Callable[[int | None], int] | None
     apicbase_hook: Callable[[int], None] | None
+    msr_hook: Callable[[int, int | None], int | None] | None
     tsc_deadline_hook: Callable[[int | None], int] | None
     apicbase: int
 

@@ -97,6 +97,41 @@
 #: in rcx=0x277 rax=2 rdx=0
 #: fault 13
         wrmsr
+#: wrmsr APIC_BASE: into x2APIC mode
+#: modes real pm16 pm32 compat long64 | cpl 0
+#: in rcx=0x1b rax=0xfee00c00 rdx=0 apic_base=0xfee00900
+#: out apic_base=0xfee00d00
+        wrmsr
+#: wrmsr APIC_BASE: out of x2APIC mode: the whole APIC off
+#: modes real pm16 pm32 compat long64 | cpl 0
+#: in rcx=0x1b rax=0xfee00000 rdx=0 apic_base=0xfee00d00
+#: out apic_base=0xfee00100
+        wrmsr
+#: wrmsr APIC_BASE: x2APIC mode cannot fall back to xAPIC mode
+#: modes real pm16 pm32 compat long64 | cpl 0
+#: in rcx=0x1b rax=0xfee00800 rdx=0 apic_base=0xfee00d00
+#: fault 13
+        wrmsr
+#: wrmsr APIC_BASE: x2APIC mode without EN
+#: modes real pm16 pm32 compat long64 | cpl 0
+#: in rcx=0x1b rax=0xfee00400 rdx=0 apic_base=0xfee00900
+#: fault 13
+        wrmsr
+#: wrmsr APIC_BASE: x2APIC mode not from off
+#: modes real pm16 pm32 compat long64 | cpl 0
+#: in rcx=0x1b rax=0xfee00c00 rdx=0 apic_base=0xfee00100
+#: fault 13
+        wrmsr
+#: wrmsr APIC_BASE: x2APIC mode without the feature
+#: modes real pm16 pm32 compat long64 | cpl 0 | cpu max,-x2apic
+#: in rcx=0x1b rax=0xfee00c00 rdx=0 apic_base=0xfee00900
+#: fault 13
+        wrmsr
+#: wrmsr APIC_BASE: a reserved bit
+#: modes real pm16 pm32 compat long64 | cpl 0
+#: in rcx=0x1b rax=0xfee00a00 rdx=0 apic_base=0xfee00900
+#: fault 13
+        wrmsr
 #: rdmsr FS base
 #: modes compat long64 | cpl 0
 #: in rcx=0xc0000100 fs_base=0x123456789abc
