@@ -321,10 +321,17 @@ def _open_raw(graph: Graph, o: Options) -> Node:
     return node
 
 
+def _open_qcow2(graph: Graph, o: Options) -> Node:
+    from .qcow2.open import open_image
+
+    return open_image(graph, o)
+
+
 def _openers() -> dict[str, Opener]:
     return _OPENERS
 
 
 _OPENERS: dict[str, Opener] = {
     "file": _open_file, "host_device": _open_file, "null-co": _open_null, "raw": _open_raw,
+    "qcow2": _open_qcow2,
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pcemu.qom.errors import PcemuError, suggestion
@@ -170,15 +171,16 @@ def _drive_spec(legacy: dict[str, str], given: dict[str, str]) -> tuple[bool, Sp
 
 def open_image(graph: Graph, spec: Spec, snapshot: bool = False) -> Node:
     """Open a format node, finding its format out if none is given; `snapshot`: changes go to a file that is dropped."""
-    if snapshot:
-        spec = {**spec, "read-only": True}
     spec = with_format(graph, spec)
     if snapshot:
-        raise BlockError("snapshot=on: not implemented yet")
+        from .qcow2.temporary import temporary_overlay
+
+        base = graph.open(with_format(graph, {**spec, "read-only": True}))
+        return temporary_overlay(base)
     return graph.open(spec)
 
 
-def with_format(graph: Graph, spec: Spec, share: bool = False, quiet: bool = False) -> Spec:
+def with_format(graph: Graph, spec: Spec, quiet: bool = False, inherited: Inherited | None = None) -> Spec:
     """The same with a driver: what the file's first bytes say."""
     if "driver" in spec:
         return spec
@@ -188,7 +190,7 @@ def with_format(graph: Graph, spec: Spec, share: bool = False, quiet: bool = Fal
     else:
         look: Spec = {"driver": "file", **(below or {}), "read-only": True}
         look.pop("node-name", None)
-        with graph.open(look, Inherited(read_only=True, locking="off")) as file:
+        with graph.open(look, replace(inherited or Inherited(), read_only=True, locking="off")) as file:
             driver = probe(file)
             name = file.filename
         if driver == "raw" and not quiet:
