@@ -57,6 +57,7 @@ class MachineBase:
         self.memory_space = AddressSpace("memory", self.memory_root, self._commit_memory)
         self.io_space = AddressSpace("I/O", self.io_root, self._commit_io)
         self.main_bus = Bus("main-system-bus", machine=self)
+        self.rom_blocks: dict[tuple[str, bytes, int], int] = {}  # expansion ROMs: name, contents, size -> block
         self.board_buses: list[Bus] = []  # buses no device has: the ISA bus of a PC without PCI
         self.ram: MemoryRegion | None = None  # guest RAM, one block
         self.ram_below_4g = ram_size

@@ -31,8 +31,8 @@ MODULES: dict[str, str] = {
     "isa-debugcon": "pcemu.hw.char.debugcon",
     # virtio
     **{f"virtio-{name}-pci{kind}": f"pcemu.hw.virtio.{name}"
-       for name in ("blk", "rng") for kind in ("", "-transitional", "-non-transitional")},
-    **{f"virtio-{name}": f"pcemu.hw.virtio.{name}" for name in ("blk", "rng")},
+       for name in ("blk", "net", "rng") for kind in ("", "-transitional", "-non-transitional")},
+    **{f"virtio-{name}": f"pcemu.hw.virtio.{name}" for name in ("blk", "net", "rng")},
     # small board logic
     "port92": "pcemu.hw.misc.port92",
     "isa-pcspk": "pcemu.hw.misc.pcspk",
@@ -68,7 +68,7 @@ _PLANNED_NAMES = """
     ide-drive ide-hd isa-fdc isa-ide floppy lsi lsi53c810 lsi53c895a megasas nvme nvme-ns piix3-ide piix4-ide
     pvscsi am53c974 dc390 sd-card sdhci-pci scsi-block scsi-cd scsi-disk scsi-generic scsi-hd e1000
     e1000-82544gc e1000-82545em e1000e i82550 i82551 i82557a i82557b i82557c i82558b i82559a i82559c i82562
-    i82801 ne2k_isa ne2k_pci pcnet rtl8139 tulip usb-net virtio-net virtio-net-pci vmxnet3 ich9-usb-ehci1
+    i82801 ne2k_isa ne2k_pci pcnet rtl8139 tulip usb-net vmxnet3 ich9-usb-ehci1
     ich9-usb-uhci1 ich9-usb-uhci2 ich9-usb-uhci3 nec-usb-xhci pci-ohci piix3-usb-uhci piix4-usb-uhci qemu-xhci
     usb-audio usb-bot usb-braille usb-ccid usb-ehci usb-host usb-hub usb-kbd usb-mouse usb-mtp usb-redir
     usb-serial usb-storage usb-tablet usb-uas usb-wacom-tablet virtio-9p-pci virtio-balloon virtio-balloon-pci

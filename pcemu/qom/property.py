@@ -151,7 +151,8 @@ class PropertyDecl:
             return "" if value is None else f"{value} ({value & 0xFFFFFFFFFFFFFFFF:#x})"
         if value is None:
             return '""'
-        return f'"{getattr(value, "id", value)}"'
+        shown = next((name for attr in ("id", "node_name", "name") if (name := getattr(value, attr, None))), value)
+        return f'"{shown}"'
 
 
 def Property(

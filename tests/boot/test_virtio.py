@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.boot, pytest.mark.fetch]
 BASE = '-m 256 -nographic -nodefaults -serial stdio -kernel {%s} -initrd {devices-%s} -append "console=ttyS0 devices=%s"'
 RNG = "-device virtio-rng-pci,%s"
 DISK = "-drive if=none,id=d0,file={dir}/disk,format=raw -device virtio-blk-pci,drive=d0,serial=S123,%s"
+NET = " ".join("-netdev hubport,id=n{0},hubid=1 -device virtio-net-pci,netdev=n{0},%s".format(i) for i in range(2))
 
 
 def _boot(tmp_path: Path, kernel: str, arch: str, options: str) -> None:
@@ -22,10 +23,10 @@ def _boot(tmp_path: Path, kernel: str, arch: str, options: str) -> None:
     with open(disk, "wb") as file:
         file.write(b"hello guest")
         file.truncate(16 << 20)
-    devices = {"rng": RNG, "blk": DISK}
-    args = " ".join([BASE % (kernel, arch, ",".join(devices)), *(text % options for text in devices.values())])
-    case = runner.Case(name="virtio", args=args, linux=True,
-                       lines=["EXERCISE end", "EXERCISE rng-read OK", "EXERCISE blk-write OK"])
+    devices = {"rng": RNG, "blk": DISK, "net": NET.replace("%s", options)}
+    args = " ".join([BASE % (kernel, arch, ",".join(devices)), *(text.replace("%s", options) for text in devices.values())])
+    lines = [f"EXERCISE {what} OK" for what in ("rng-read", "blk-write", "net-tcp")]
+    case = runner.Case(name="virtio", args=args, linux=True, lines=["EXERCISE end", *lines])
     runner.run(case, FILES, tmp_path)
     data = disk.read_bytes()
     assert data[:11] == b"hello guest" and data[1024:1034] == b"from guest"

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 NO_ROM_SIZE = 0xFFFFFFFF
 MAX_ROM_SIZE = 16 << 20
+ROM_PATH = ("/usr/share/qemu", "/usr/lib/ipxe/qemu", "/usr/share/seabios")
 CAP_PM, CAP_VENDOR = 0x01, 0x09
 PM_NO_SOFT_RESET = 1 << 3
 
@@ -100,11 +101,12 @@ class PciDevice(Device):
     status_reset: ClassVar[int] = 0  # DEVSEL timing, fast back-to-back
     config_registers: ClassVar[tuple[ConfigReg, ...]] = ()
     bar_decls: ClassVar[tuple[BarDecl, ...]] = ()
+    default_rom: ClassVar[tuple[str, int]] = ("", 0)  # file name, and the size of the socket
 
     addr = Property("devfn", help="Slot and optional function number, example: 06.0 or 06")
-    romfile = Property(str, help="file to load the expansion ROM from")
-    romsize = Property("u32", default=NO_ROM_SIZE, help="bytes of the expansion ROM BAR")
-    rombar = Property("u32", default=1, help="0: no expansion ROM BAR")
+    romfile = Property(str)  # of the expansion ROM
+    romsize = Property("u32", default=NO_ROM_SIZE)  # bytes of its BAR
+    rombar = Property("u32", default=1)  # 0: there is none
     multifunction = Property(bool, help="on/off")
     x_pcie_lnksta_dllla = Property(bool, default=True, help="on/off")
     x_pcie_extcap_init = Property(bool, default=True, help="on/off")
@@ -139,6 +141,8 @@ class PciDevice(Device):
             self.layout.add(register)
         for decl in self.bar_decls:
             self.add_bar(decl)
+        if self.romfile is None and self.default_rom[1]:
+            self.romfile = self.default_rom[0]
         if self.romfile and self.rombar:
             self._add_rom()
         self.config[:] = self.layout.reset
@@ -176,21 +180,37 @@ class PciDevice(Device):
         return bar
 
     def _add_rom(self) -> None:
-        path = Path(self.romfile)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise self.fail(f"romfile '{self.romfile}': {error.strerror}") from None
-        size = self.romsize
-        if size == NO_ROM_SIZE:
+        """The expansion ROM; a default one that the host does not have is an empty socket of its size."""
+        name = self.romfile
+        default_name, size = self.default_rom
+        data = b""
+        path = self._find_rom(name)
+        if path is not None or name != default_name:
+            try:
+                data = (path or Path(name)).read_bytes()
+            except OSError as error:
+                raise self.fail(f"romfile '{name}': {error.strerror}") from None
             size = max(2048, 1 << (len(data) - 1).bit_length()) if data else 0
-        if not data or len(data) > size or size & (size - 1) or size > MAX_ROM_SIZE:
-            raise self.fail(f"romfile '{self.romfile}': {len(data)} bytes do not fit a ROM BAR of {size} bytes")
+        if self.romsize != NO_ROM_SIZE:
+            size = self.romsize
+        if (not data and name != default_name) or len(data) > size or size & (size - 1) or not 0 < size <= MAX_ROM_SIZE:
+            raise self.fail(f"romfile '{name}': {len(data)} bytes do not fit a ROM BAR of {size} bytes")
         self.romsize = size
-        name = f"{self.type_name}.rom"
-        block = self.machine.memory.alloc(name, size)
-        self.machine.memory.block_view(block, len(data))[:] = data
-        self.register_bar(ROM_INDEX, MemoryRegion.rom(name, size, block, owner=self))
+        roms = self.machine.rom_blocks
+        block = roms.get((name, data, size))
+        if block is None:
+            # Devices with the same ROM share it, so that plugging and unplugging uses up nothing.
+            block = roms[name, data, size] = self.machine.memory.alloc(f"{self.type_name}.rom", size)
+            self.machine.memory.block_view(block, len(data))[:] = data
+        self.register_bar(ROM_INDEX, MemoryRegion.rom(f"{self.type_name}.rom", size, block, owner=self))
+
+    def _find_rom(self, name: str) -> Path | None:
+        """A ROM by path, or by name where -L and distributions say."""
+        folders = [] if "/" in name else [*getattr(getattr(self.machine, "config", None), "data_dirs", ()), *ROM_PATH]
+        for path in (Path(name), *(Path(folder) / name for folder in folders)):
+            if path.is_file():
+                return path
+        return None
 
     def add_capability(self, cap_id: int, size: int, offset: int = 0) -> int:
         """Put a capability into the list (6.7), and return where it is. Its bytes are read-only until said otherwise."""
