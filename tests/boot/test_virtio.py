@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.boot, pytest.mark.fetch]
 BASE = '-m 256 -nographic -nodefaults -serial stdio -kernel {%s} -initrd {devices-%s} -append "console=ttyS0 devices=%s"'
 RNG = "-device virtio-rng-pci,%s"
 DISK = "-drive if=none,id=d0,file={dir}/disk,format=raw -device virtio-blk-pci,drive=d0,serial=S123,%s"
-NET = " ".join("-netdev hubport,id=n{0},hubid=1 -device virtio-net-pci,netdev=n{0},%s".format(i) for i in range(2))
+NET = " ".join(f"-netdev hubport,id=n{i},hubid=1 -device virtio-net-pci,netdev=n{i},%s" for i in range(2))
 
 
 def _boot(tmp_path: Path, kernel: str, arch: str, options: str) -> None:
