@@ -25,6 +25,8 @@ class StdioChardev(FdChardev):
     def __init__(self, machine: Any, id: str = "", **opts: Any) -> None:
         if StdioChardev.in_use:
             raise ChardevError("cannot use stdio by multiple character devices")
+        if getattr(getattr(machine, "config", None), "daemonize", False):
+            raise ChardevError("cannot use stdio with -daemonize")
         super().__init__(machine, id, **opts)
         self.fd_in, self.fd_out = 0, 1
         try:

@@ -13,6 +13,7 @@ from . import optstr
 from .apply_block import BLOCK_OPTIONS
 from .apply_host import HOST_OPTIONS
 from .apply_net import NET_OPTIONS
+from .apply_service import SERVICE_OPTIONS
 from .context import Context, key
 from .errors import UsageError, at, not_yet
 
@@ -150,8 +151,11 @@ def memory(c: Context) -> None:
     c.config.ram_size = size
 
 
+_OVERCOMMIT_KEYS = (key("mem-lock", bool), key("cpu-pm", bool))
+
+
 def overcommit(c: Context) -> None:
-    for name, value in c.keys((key("mem-lock", bool), key("cpu-pm", bool))).items():
+    for name, value in c.keys(_OVERCOMMIT_KEYS).items():
         if value:
             raise at(c.option, c.value, f"{name}=on: not implemented yet")
 
@@ -350,4 +354,5 @@ _FUNCTIONS: dict[str, Apply] = {
     **HOST_OPTIONS,
     **BLOCK_OPTIONS,
     **NET_OPTIONS,
+    **SERVICE_OPTIONS,
 }  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pcemu.debug import log as log_module
 from pcemu.machine.config import IcountConfig, MonitorConfig, RtcConfig
 from pcemu.qom.errors import suggestion
-from pcemu.qom.units import parse_bool, parse_int
+from pcemu.qom.units import parse_int
 
 from . import optstr
 from .context import Context, key
@@ -44,10 +44,12 @@ def monitor(c: Context) -> None:
         c.config.monitors.append(MonitorConfig(c.value))
 
 
+_MON_KEYS = (key("chardev"), key("mode", choices=("readline", "control")), key("pretty", bool), key("id"))
+
+
 def mon(c: Context) -> None:
     c.default_monitor = False
-    keys = (key("chardev"), key("mode", choices=("readline", "control")), key("pretty", bool), key("id"))
-    pairs = c.keys(keys, "chardev")
+    pairs = c.keys(_MON_KEYS, "chardev")
     if "chardev" not in pairs:
         raise at(c.option, c.value, "chardev is missing")
     mode = str(pairs.get("mode", "readline"))
@@ -129,8 +131,11 @@ _ACTIONS = {
 }
 
 
+_ACTION_KEYS = tuple(key(event, choices=choices) for event, choices in _ACTIONS.items())
+
+
 def action(c: Context) -> None:
-    pairs = c.keys([key(event, choices=choices) for event, choices in _ACTIONS.items()])
+    pairs = c.keys(_ACTION_KEYS)
     for event, what in pairs.items():
         setattr(c.config, f"action_{event}", what)
     c.config.no_reboot = c.config.action_reboot == "shutdown"
@@ -145,15 +150,6 @@ def watchdog_action(c: Context) -> None:
 
 def paused(c: Context) -> None:
     c.config.paused = True
-
-
-def sandbox(c: Context) -> None:
-    try:
-        on = parse_bool(c.value.partition(",")[0].removeprefix("enable="))
-    except ValueError:
-        raise at(c.option, c.value, "'on' or 'off' is expected") from None
-    if on:
-        raise not_yet(c.option, c.value)
 
 
 def data_dir(c: Context) -> None:
@@ -250,12 +246,15 @@ def log_file(c: Context) -> None:
     c.config.log_file = c.value
 
 
+_TRACE_KEYS = (key("enable"), key("events"), key("file"))
+
+
 def trace(c: Context) -> None:
     from .devices import trace_help
 
     if c.value in optstr.HELP_WORDS:
         c.show(trace_help())
-    pairs = c.keys((key("enable"), key("events"), key("file")), "enable")
+    pairs = c.keys(_TRACE_KEYS, "enable")
     if "enable" in pairs:
         c.config.trace_events.append(str(pairs["enable"]))
     if "events" in pairs:
@@ -273,7 +272,7 @@ HOST_OPTIONS: dict[str, Callable[[Context], None]] = {
     f.__name__: f
     for f in (
         chardev, serial, parallel, monitor, mon, qmp, qmp_pretty, debugcon, echr, nographic, no_reboot, no_shutdown, action,
-        watchdog_action, paused, sandbox, data_dir, rtc, rtc_td_hack, localtime, startdate, icount, seed, log,
+        watchdog_action, paused, data_dir, rtc, rtc_td_hack, localtime, startdate, icount, seed, log,
         log_file, trace,
     )
 }  # fmt: skip

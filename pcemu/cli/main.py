@@ -30,8 +30,12 @@ class Terminated(BaseException):
 
 def run(arguments: Sequence[str]) -> int:
     """The whole program but for exit(). Errors are one line on standard error and status 1."""
+    from .service import hold_standard_files, stamp_messages
+
+    hold_standard_files()
     try:
         config = parse(arguments)
+        stamp_messages(config)
     except Done:
         return _flush()
     except PcemuError as error:
@@ -56,6 +60,8 @@ def run_config(config: MachineConfig) -> int:
     """Build and run; the terminal, sockets and files are given back in any case."""
     from pcemu.machine.machine import Machine
 
+    from . import service
+
     in_main = threading.current_thread() is threading.main_thread()
     if in_main:
         for number in END_SIGNALS:
@@ -63,9 +69,16 @@ def run_config(config: MachineConfig) -> int:
                 signal.signal(number, _early)
     if config.process_name:
         _rename(config.process_name)
+    daemon = service.Daemon() if config.daemonize else None
+    pid_file: service.PidFile | None = None
     machine = Machine(config)
     try:
+        if config.pid_file:
+            pid_file = service.PidFile(config.pid_file)
         machine.build()
+        service.give_up_rights(config)
+        if daemon is not None:
+            daemon.ready(machine.log.stream)
         if in_main:
             for number in END_SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:
@@ -76,6 +89,8 @@ def run_config(config: MachineConfig) -> int:
             for number in END_SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
         machine.close()
+        if pid_file is not None:
+            pid_file.remove()
 
 
 def _early(number: int, frame: object) -> None:

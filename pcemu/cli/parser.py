@@ -15,6 +15,7 @@ def parse(arguments: Sequence[str]) -> MachineConfig:
     """Read the command line. Raises UsageError, or Done when a list was printed."""
     from .apply import apply, choose_accel
     from .apply_host import console_defaults
+    from .apply_service import check
     from .context import Context
 
     context = Context()
@@ -39,6 +40,7 @@ def parse(arguments: Sequence[str]) -> MachineConfig:
         apply(context, option.do)
     choose_accel(context)
     _check_devices(context.config)
+    check(context)
     console_defaults(context)
     return context.config
 

@@ -53,29 +53,29 @@ no-fd-bootchk         | | no_op | skip the boot signature check of floppies (acc
 win2k-hack            | | - | slow IDE down for Windows 2000's installer
 nodefaults            | | nodefaults | no devices but the board's and those that are asked for
 no-user-config        | | no_op | read no configuration file (pcemu never does)
-readconfig            | FILE | - | read options from a file
+readconfig            | FILE | readconfig | read options from a file: [group "id"] and key = "value" lines
 L                     | DIR | data_dir | look for firmware files in DIR ('-L help' lists directories)
 no-reboot             | | no_reboot | end when the guest resets the machine
 no-shutdown           | | no_shutdown | stay, paused, when the guest powers the machine off
 action                | EVENT=ACTION[,...] | action | what a reboot, shutdown, panic or watchdog does
 S                     | | paused | do not start; 'cont' on the monitor does
 seed                  | N | seed | seed of all random numbers the guest can see (default: 0)
-sandbox               | on|off[,...] | sandbox | seccomp filter
-daemonize             | | - | run in the background
-pidfile               | FILE | - | write the process id to a file
-runas                 | USER | - | change user after start
-chroot                | DIR | - | change the root directory after start
+sandbox               | on|off[,obsolete=..][,elevateprivileges=..][,spawn=..][,resourcecontrol=..] | sandbox | seccomp filter
+daemonize             | | daemonize | run in the background; the command returns when everything listens
+pidfile               | FILE | pid_file | write the process id to a file
+runas                 | USER | run_as | change to a user (a name, or UID:GID) after start
+chroot                | DIR | chroot | change the root directory after start
 async-teardown        | | - | clean up in the background
 compat                | [deprecated-input=..][,...] | - | policy for deprecated interfaces
-msg                   | [timestamp=on|off][,guest-name=on|off] | - | format of messages
-set                   | GROUP.ID.ARG=VALUE | - | change an option given before
+msg                   | [timestamp=on|off][,guest-name=on|off] | msg | what messages begin with
+set                   | GROUP.ID.ARG=VALUE | set_ | change an option given before: a device, chardev, netdev, drive or object
 numa                  | TYPE[,prop=value...] | - | NUMA nodes
 preconfig             | | - | pause before the machine is built
 only-migratable       | | - | refuse what cannot be migrated
 dump-vmstate          | FILE | - | describe the saved state
 incoming              | URI | - | wait for a migration
 loadvm                | TAG | - | start from a saved state
-add-fd                | fd=N,set=N[,opaque=..] | - | hand a file descriptor over
+add-fd                | fd=N,set=N[,opaque=..] | add_fd | make an open file descriptor a member of /dev/fdset/N
 no-kvm                | | no_kvm | older spelling of -accel tcg
 no-kvm-irqchip        | | no_op | accepted, no effect
 no-kvm-pit            | | no_op | accepted, no effect

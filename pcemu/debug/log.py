@@ -49,6 +49,11 @@ class Log:
             stream.write(text)
             stream.flush()
 
+    @property
+    def stream(self) -> IO[str] | None:
+        """The log's file, None when it is standard error."""
+        return self._stream
+
     def open_file(self, path: str, option: str = "-D ") -> None:
         """-D: log to a file ('%d' in the name is the process id)."""
         if "%d" in path:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 def build(machine: Machine) -> None:
     """Everything between a MachineConfig and a machine that can run."""
     config = machine.config
+    for fd, number, opaque in config.fdsets:
+        machine.fds.add(fd, number, opaque)
     board = types.load_board(config.machine)(machine, config.machine_options)
     machine.board = board
     _check_globals(machine)

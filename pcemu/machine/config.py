@@ -134,6 +134,15 @@ class MachineConfig:
     icount: IcountConfig | None = None
     seed: int = 0
 
+    daemonize: bool = False
+    pid_file: str | None = None
+    run_as: str | None = None
+    chroot: str | None = None
+    sandbox: dict[str, str] | None = None  # -sandbox on: what its other keys say
+    msg_timestamp: bool = False
+    msg_guest_name: bool = False
+    fdsets: list[tuple[int, int, str | None]] = field(default_factory=list)  # -add-fd: (fd, set, opaque)
+
     name: str | None = None
     process_name: str | None = None
     uuid: str | None = None

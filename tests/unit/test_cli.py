@@ -307,3 +307,65 @@ def test_nova_command_line_is_refused_only_for_what_is_missing() -> None:
     ]  # fmt: skip
     c = config(*arguments)
     assert c.paused and c.no_hpet and c.nodefaults and c.serials == []
+
+
+# -- options in files, and options changed ----------------------------------------------------------------------
+
+
+def test_readconfig_and_set(tmp_path: Path) -> None:
+    file = tmp_path / "vm.cfg"
+    file.write_text('''# a machine
+[machine]
+  type = "isapc"
+[memory]
+  size = "64"
+
+[chardev "c0"]
+  backend = "file"
+  path = "/tmp/a,b"
+[device "x"]
+  driver = "isa-debug-exit"
+[name]
+  guest = "from a file"
+''')
+    config = parse(["-readconfig", str(file), "-set", "device.x.iobase=0x700", "-set", "chardev.c0.append=on"])
+    assert (config.machine, config.ram_size, config.name) == ("isapc", 64 << 20, "from a file")
+    assert config.chardevs == [{"backend": "file", "id": "c0", "path": "/tmp/a,b", "append": "on"}]
+    assert config.devices[0].props == {"id": "x", "iobase": "0x700"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nonsense\n", ':1: [group] or key = "value" is expected'),
+        ('[device "x"]\ndriver\n', ':2: [group] or key = "value" is expected'),
+        ('\n[nothing]\n', ":2: there is no group 'nothing'"),
+        ('[memory]\nsize = "many"\n', ":1: -m size=many: 'many' is not"),
+    ],
+)
+def test_readconfig_errors(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "vm.cfg"
+    file.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        parse(["-readconfig", str(file)])
+    assert message in str(caught.value) and str(caught.value).startswith(f"-readconfig {file}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-readconfig", "/nowhere"], "-readconfig /nowhere: No such file or directory"),
+        (["-set", "device.x"], "-set device.x: GROUP.ID.ARG=VALUE is expected"),
+        (["-set", "device.x.a=b"], '-set device.x.a=b: there is no device "x" defined'),
+        (["-set", "cpu.x.a=b"], "-set cpu.x.a=b: there is no group 'cpu'; one of device, chardev, drive, object, netdev"),
+        (["-add-fd", "fd=1,set=0"], "-add-fd fd=1,set=0: fd: 0, 1 and 2 are the standard files"),
+        (["-add-fd", "fd=999,set=0"], "-add-fd fd=999,set=0: fd: Bad file descriptor"),
+        (["-sandbox", "off,spawn=deny"], "-sandbox off,spawn=deny: only sandbox=on has other keys"),
+        (["-sandbox", "on,spawn=maybe"], "-sandbox on,spawn=maybe: 'maybe' is not what spawn takes: one of allow, deny"),
+        (["-nographic", "-daemonize"], "-nographic cannot be used with -daemonize"),
+    ],
+)
+def test_service_errors(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(arguments)
+    assert str(caught.value) == message
