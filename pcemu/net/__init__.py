@@ -48,6 +48,7 @@ TSO4 = 2  # TCP over IPv4 longer than the MTU
 TSO6 = 4  # TCP over IPv6
 ECN = 8  # ... with the CWR bit of ECN set
 UFO = 16  # UDP to be fragmented
+UNKNOWN = 1 << 30  # nobody takes segments of a kind that is not defined
 
 # Offload.flags and .gso_type.
 NEEDS_CSUM = 1
@@ -88,7 +89,7 @@ class Offload(NamedTuple):
         """The bits of `takes` a receiver must have."""
         bits = CSUM if self.flags & NEEDS_CSUM else 0
         if self.gso_type:
-            bits |= _GSO_BITS.get(self.gso_type & ~GSO_ECN, 0)
+            bits |= _GSO_BITS.get(self.gso_type & ~GSO_ECN, UNKNOWN)
             if self.gso_type & GSO_ECN:
                 bits |= ECN
         return bits

@@ -20,10 +20,31 @@ def _keys(*names: str, kind: type | str = str) -> dict[str, PropertyDecl]:
 
 # type -> (module, which has create(machine, name, options), keys, keys that may be given several times)
 BACKENDS: dict[str, tuple[str, dict[str, PropertyDecl], tuple[str, ...]]] = {
+    "user": (
+        "pcemu.net.user",
+        {
+            **_keys("ipv4", "ipv6", "restrict", kind=bool),
+            **_keys("net", "host", "ipv6-net", "ipv6-prefix", "ipv6-host", "dhcpstart", "dns", "ipv6-dns", "dnssearch",
+                    "domainname", "hostname", "tftp", "tftp-server-name", "bootfile", "smb", "smbserver", "hostfwd",
+                    "guestfwd"),
+            **_keys("ipv6-prefixlen", kind="s64"),
+        },
+        ("dnssearch", "hostfwd", "guestfwd"),
+    ),
+    "tap": (
+        "pcemu.net.tap",
+        {
+            **_keys("fd", "fds", "ifname", "script", "downscript", "br", "helper", "vhostfd", "vhostfds"),
+            **_keys("vnet_hdr", "vhost", "vhostforce", kind=bool),
+            **_keys("queues", "poll-us", kind="u32"),
+            **_keys("sndbuf", kind="size"),
+        },
+        (),
+    ),
     "hubport": ("pcemu.net.hub", {**_keys("hubid", kind="s32"), **_keys("netdev")}, ()),
 }
 # Refused by name, not as unknown.
-PLANNED = ("user", "socket", "stream", "dgram", "tap", "l2tpv3", "vde", "bridge", "vhost-user", "vhost-vdpa")
+PLANNED = ("socket", "stream", "dgram", "l2tpv3", "vde", "bridge", "vhost-user", "vhost-vdpa")
 
 
 def help_text() -> str:

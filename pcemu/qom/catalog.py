@@ -45,6 +45,7 @@ MODULES: dict[str, str] = {
 # The types of -object.
 OBJECTS: dict[str, str] = {
     "filter-dump": "pcemu.net.dump",
+    "filter-impair": "pcemu.net.impair",
     "rng-builtin": "pcemu.backends.rng",
     "rng-random": "pcemu.backends.rng",
 }

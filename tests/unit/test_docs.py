@@ -85,7 +85,7 @@ MAY_IMPORT = {
     "qom": set(),
     "debug": {"qom"},
     "hw": {"qom", "net"},
-    "net": {"qom"},
+    "net": {"qom", "chardev"},
     "chardev": {"qom"},
     "block": {"qom"},
     "machine": {"hw", "qom", "debug", "_core", "loader", "chardev", "block", "monitor", "net"},
