@@ -9,6 +9,9 @@ from libc.string cimport memset
 
 from pcemu._core.state cimport *
 
+cdef extern from "sys/mman.h" nogil:
+    int sys_munmap "munmap"(void*, size_t)
+
 
 cdef inline u64 slot(Mach* m, u64 addr, u32 mode) noexcept nogil:
     cdef u64 h = addr * <u64>0x9E3779B97F4A7C15 + mode * <u64>0xC2B2AE3D27D4EB4F
@@ -65,6 +68,8 @@ cdef void kill(Mach* m, Block* b) noexcept nogil:
             break
         p = &p[0].hnext
     b.n = N_DEAD
+    if b.head is not NULL:              # compiled code pays this much: never
+        (<u32*>b.head)[0] = N_DEAD
     m.n_invalidated += 1
 
 
@@ -101,6 +106,8 @@ cdef void flush_all(Mach* m) noexcept nogil:
         m.pages[i].bitmap = 0
         m.pages[i].blocks = NULL
     m.arena_used = 0
+    m.code_used = m.code_base
+    m.code_full = 0
     m.n_flush_all += 1
 
 
@@ -115,3 +122,6 @@ cdef bint init_blocks(Mach* m, u64 arena) noexcept:
 cdef void free_blocks(Mach* m) noexcept:
     free(m.hash)
     free(m.arena)
+    if m.code_rx is not NULL:
+        sys_munmap(m.code_rx, m.code_size)
+        sys_munmap(m.code_rw, m.code_size)

@@ -506,6 +506,7 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
     if h == 0 or handlers[h] == NULL:
         return stub(op, h_ud, i)
     op.fn = handlers[h]
+    op.jit = <u64>h << 48
     return <int>i
 
 

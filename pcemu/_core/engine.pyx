@@ -3,6 +3,8 @@
 One turn: look at what is pending, find (or translate) the block at pc, run ops until one returns NULL, look at why.
 All time is counted in instructions retired or read from the clock at known instructions, never from block shapes.
 """
+import os
+
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -10,6 +12,7 @@ from pcemu._core.access cimport *
 from pcemu._core cimport blocks
 from pcemu._core.decode cimport DEC_MORE, add_handler, decode, set_exit_op, set_limit_op
 from pcemu._core.interrupts cimport breakpoint_hits, deliver_debug, deliver_exception, deliver_irq, deliver_nmi, rf_set
+from pcemu._core.jit cimport jc_code, jit_init, jit_mode, set_warm_op
 from pcemu._core.mmu cimport IoSpace, Memory
 from pcemu._core.simd cimport fp_enter, fp_leave
 from pcemu._core.state_regs cimport get_reg, reset_cpu, set_reg
@@ -58,6 +61,9 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
     op = b.ops
     if c.mode & M_LIM:
         set_limit_op(op)
+        op += 1
+    elif jit_mode(c):
+        set_warm_op(op)
         op += 1
     while True:
         length = decode(c, c.mode, host + off + pos, 4096 - off - pos, pos, op)
@@ -242,6 +248,7 @@ cdef Block* any_block(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
     e.lin = lin
     e.key = c.jckey
     e.block = b
+    jc_code(c, e)
     # a chain inside the page
     if c.link is not NULL:
         if c.cur is not NULL and c.cur.n != N_DEAD and not c.cur.cross and (c.cur.addr ^ addr) >> 12 == 0 and c.cur.mode == b.mode:
@@ -322,6 +329,9 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
         # ---- the outside world, once a quantum (the budget is ours alone; others set exit_request)
         if c.budget <= 0 or c.leave_req or c.n_exc + c.n_irq - mark.events > mark.most:
             c.leave_req = 0
+            if c.m.code_full:
+                blocks.flush_all(c.m)
+                mmu.bump_jc(c)
             now = c.icount_end - <u64>c.budget
             if load_acquire_u32(&c.exit_request):
                 return RUN_EXIT
@@ -586,6 +596,9 @@ cdef class CpuCore:
             self.c.feat[i] = word
         self.load_cpuid()
         self.reset()
+        forced = os.environ.get("PCEMU_JIT", "")        # whole test suites on either engine: executions before compiling, or "off"
+        if forced.isdigit():
+            self.enable_jit(heat=int(forced))
 
     def __dealloc__(self):
         if self.c is not NULL:
@@ -837,9 +850,23 @@ cdef class CpuCore:
             self.memory.write(pa, data[pos:pos + k], debug=True)
             pos += k
 
+    def enable_jit(self, u64 size=<u64>32 << 20, u32 heat=0):
+        """Compile hot blocks for the host, into `size` bytes; heat: executions before that (0: as measured best).
+
+        False where it cannot be done: another processor than x86-64, or no executable memory. Before the first run().
+        """
+        cdef Mach* m = self.memory.m
+        if m.code_rx is NULL and not jit_init(m, size):
+            return False
+        if heat:
+            m.heat = heat
+        self.memory.drop_code()
+        return True
+
     def stats(self):
         """Counters since the start."""
-        return {"instructions": self.icount, "translations": self.c.n_trans, "translated_instructions": self.c.n_trans_insn,
+        return {"compiled": self.c.m.n_compiled, "compiled_instructions": self.c.m.n_compiled_insn,
+                "compiled_bytes": self.c.m.n_compiled_bytes, "compile_ns": self.c.m.compile_ns,"instructions": self.icount, "translations": self.c.n_trans, "translated_instructions": self.c.n_trans_insn,
                 "lookups": self.c.n_lookup, "tlb_fills": self.c.n_tlb_fill, "tlb_flushes": self.c.n_flush,
                 "single": self.c.n_single, "exceptions": self.c.n_exc, "interrupts": self.c.n_irq, "mode": self.c.mode}
 

@@ -51,7 +51,9 @@ cdef u32 cf_slow(u32 kind, u64 res, u64 src) noexcept nogil:
         return <u32>(res + src + 1) <= <u32>src if sz == 2 else res + src + 1 <= src
     if kind == K_LOGIC:
         return 0
-    return src & 1          # INC, DEC, RES, EFL
+    if K_SHL <= kind < K_SHR:
+        return (src >> ((8 << sz) - 1)) & 1
+    return src & 1          # INC, DEC, RES, EFL, SHR
 
 
 cdef u32 of_slow(u32 kind, u64 res, u64 src) noexcept nogil:
@@ -70,6 +72,10 @@ cdef u32 of_slow(u32 kind, u64 res, u64 src) noexcept nogil:
         return (res & ((<u64>2 << sign) - 1)) == (<u64>1 << sign) - 1
     if kind == K_LOGIC:
         return 0
+    if kind >= K_SHR:
+        return ((res >> sign) ^ (res >> (sign - 1))) & 1
+    if kind >= K_SHL:
+        return ((res ^ src) >> sign) & 1
     return (src >> 11) & 1
 
 
@@ -90,6 +96,8 @@ cdef u32 arith_flags(u32 kind, u64 res, u64 src) noexcept nogil:
         return f | (src & (F_CF | F_AF | F_OF))
     f |= cf_slow(kind, res, src)
     f |= of_slow(kind, res, src) << 11
+    if kind >= K_SHL:
+        return f
     # AF: carry out of bit 3 = a ^ b ^ res at bit 4
     if kind < 4 or 8 <= kind < 12:
         af = <u32>((res - src - (kind >= 8)) ^ src ^ res)

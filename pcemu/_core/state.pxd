@@ -143,6 +143,8 @@ cdef enum:
     K_LOGIC = 24        # CF = OF = AF = 0
     K_RES = 28          # ZF SF PF from res; CF, AF, OF are given in src at their EFLAGS places
     K_EFL = 29          # all six are given in src
+    K_SHL = 32          # src: shifted by one less, so that the last bit out is its top bit; OF = that ^ the result's
+    K_SHR = 36          # SHR, SAR: ... its lowest bit; OF = the result's two top bits differ
 
 # ------------------------------------------------------------------------------------------------- op
 cdef struct Cpu
@@ -201,9 +203,13 @@ cdef struct Block:
     Block* chain1
     Block* hnext        # hash chain
     Block* pnext        # next block on the same page
-    u32 count           # executions (for the emitter)
+    u32 count           # executions, until it is compiled
     u32 n_ops           # ops before the final one, as translated: what a dead block still takes back on a fault
-    void* code          # compiled code, later
+    u8* code            # compiled: its body (the budget is paid), or NULL
+    u8* entry           # ... its head, which pays: what other blocks jump to
+    u8* head            # ... the writable place of the number of instructions in it
+    u8* site0           # ... the writable places of its jumps to chain0 and chain1
+    u8* site1
 
 cdef enum:
     N_DEAD = 0x7fffffff
@@ -243,6 +249,7 @@ cdef struct JcEntry:    # jump cache: virtual pc -> block
     u64 lin
     u64 key             # generation << 32 | mode
     Block* block
+    u8* code            # where compiled code goes on: the block's entry, or the thunk that interprets it
 
 # ------------------------------------------------------------------------------------------------- cpu
 cdef struct Seg:        # 32 bytes
@@ -337,6 +344,8 @@ cdef struct Cpu:
     Block* cur
     u64 jckey
     u64 pc              # where to continue, when exit says so
+    u64 pgpc            # compiled code: pc of the running page's first byte (r[R_PC] = pgpc + the block's place in it)
+    u64 jtmp            # compiled code: passed between its thunks
     Block** link        # chain slot to fill once the next block is known, or NULL
     Op* fault_op
     u32 exit
@@ -454,6 +463,7 @@ cdef struct Cpu:
     u64 stops[32]       # a debugger's breakpoints, linear addresses
     Block scratch       # the block of one that is never cached
     Op scratch_ops[2]
+    Op slow_ops[2]      # compiled code: the op whose handler is called, and one that comes back
     u32 exit_request_pad[12]
     u32 exit_request    # set from other threads; alone on its cache line
     u32 pad2[15]
@@ -520,3 +530,16 @@ cdef struct Mach:
     u64 n_invalidated
     u64 n_flush_all
     void* pymem         # borrowed
+    # compiled code (jit.pyx): one memory, mapped writable at one place and executable at another
+    u8* code_rw
+    u8* code_rx         # NULL: not on this host, or switched off
+    u64 code_size
+    u64 code_base       # the thunks end here
+    u64 code_used
+    u32 code_full       # drop everything at the next turn of the run loop
+    u32 heat            # executions of a block before it is compiled
+    u8* thunk_interp
+    u64 n_compiled
+    u64 n_compiled_insn
+    u64 n_compiled_bytes
+    u64 compile_ns

@@ -1,0 +1,364 @@
+"""Writing x86-64 machine code: the compile context, instruction encoding, and where the guest's registers live.
+
+Compiled code runs with these registers (jit.pyx explains the whole):
+
+    r14         the Cpu, at its byte 128, so that what is used most has a one-byte displacement
+    rcx, r15    scratch
+    rsp         the host's stack
+    the others  guest registers, mostly the same ones: guest RCX is in r11 and RSP in r13; guest R11, R13, R14 and R15 stay in the Cpu
+"""
+from pcemu._core.state cimport *
+
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #define PCEMU_AT(f) ((int)offsetof(struct __pyx_t_5pcemu_5_core_5state_Cpu, f) - 128)
+    """
+    enum:
+        AT_CC_RES "PCEMU_AT(cc_res)"
+        AT_CC_SRC "PCEMU_AT(cc_src)"
+        AT_CC_KIND "PCEMU_AT(cc_kind)"
+        AT_EFLAGS "PCEMU_AT(eflags)"
+        AT_BUDGET "PCEMU_AT(budget)"
+        AT_TLB_R "PCEMU_AT(tlb_r)"
+        AT_TLB_W "PCEMU_AT(tlb_w)"
+        AT_JCKEY "PCEMU_AT(jckey)"
+        AT_PGPC "PCEMU_AT(pgpc)"
+        AT_JTMP "PCEMU_AT(jtmp)"
+        AT_VAL "PCEMU_AT(lbuf)"         # an operand that waits
+        AT_SEG "PCEMU_AT(seg)"
+        AT_JC "PCEMU_AT(jc)"
+        AT_VEC "PCEMU_AT(vec)"
+
+cdef enum:
+    H_AX = 0
+    H_CX = 1            # scratch
+    H_DX = 2
+    H_BX = 3
+    H_SP = 4            # the host's stack
+    H_BP = 5
+    H_SI = 6
+    H_DI = 7
+    H_R11 = 11
+    H_R13 = 13
+    H_ENV = 14
+    H_T = 15            # scratch
+    NO_REG = -1
+
+cdef enum:              # flags as in Op.fneed
+    FB_C = 1
+    FB_P = 2
+    FB_A = 4
+    FB_Z = 8
+    FB_S = 16
+    FB_O = 32
+    FB_ALL = 63
+
+cdef enum:              # where a value is
+    L_NONE = 0
+    L_REG = 1           # guest register `g` (8 bits: its byte offset in Cpu.r)
+    L_IMM = 2
+    L_ENV = 3           # Cpu.cc_res or Cpu.cc_src, whichever the place is for
+
+cdef enum:              # what is known of the flags
+    N_TRIPLE = 0        # kind, res, src
+    N_CMP = 1           # of a - b, not computed yet
+    N_TEST = 2          # of a & b
+    N_INC = 3           # kind and res; CF is the node `prior`'s
+    CUR_ENV = -1        # nothing: only Cpu.cc_* tells
+    CUR_DEAD = -2       # nobody will ask
+
+cdef struct Loc:
+    u32 t
+    u32 g
+    s64 imm
+
+cdef struct Node:       # never changed once made: stubs refer to it
+    u32 type
+    u32 kind            # K_*
+    u32 size            # log2 of bytes
+    int prior
+    Loc res             # N_CMP, N_TEST: a
+    Loc src             # ... b
+
+cdef struct Stub:       # code out of line, written behind the block
+    u8* at              # the rel32 that leads to it
+    u8* back            # where it returns to
+    Op* op
+    int node            # the flags before the op
+    u32 synced
+    u32 kind            # STUB_*
+    u32 want_flags      # the host's flags are used after it
+    u64 arg
+
+cdef enum:
+    STUB_SLOW = 0       # call the op's handler, go on
+    STUB_END = 1        # ... which ends the block
+    STUB_BUDGET = 2
+    STUB_LINK = 3       # arg: 0 or 1, the chain
+
+cdef enum:
+    MAX_NODES = 200
+    MAX_STUBS = 400
+
+cdef struct J:          # the block being compiled
+    u8* p               # where the next byte goes (the writable mapping)
+    u8* end
+    s64 rx              # executable minus writable address
+    Cpu* c
+    Block* b
+    Op* op
+    u32 mode
+    bint m64
+    u32 boff            # the block's place in its page
+    int i               # number of the op
+    int n
+    int cur             # node that describes the guest's flags, or CUR_*
+    bint synced         # Cpu.cc_* holds them too
+    bint in_host        # the host's flags are the guest's (those that are live)
+    int host_lo         # stubs from here on come back behind the instruction that set them
+    int op_stub         # the op's first stub
+    int n_nodes
+    int n_stubs
+    bint failed
+    u32 live[80]        # flags that matter after op i
+    Node nodes[200]
+    Stub stubs[400]
+
+cdef extern from "gen/emit.h" nogil:
+    ctypedef struct EmitRow:
+        u8 cls, sub, form, size
+    const EmitRow* emit_rows
+    enum:
+        E_NONE, E_MOV, E_ALU, E_TEST, E_ADC, E_UNARY, E_LEA, E_MOVX, E_SHIFT, E_ROTATE, E_IMUL, E_MUL, E_DIV, E_PUSH, E_POP, E_LEAVE
+        E_JCC, E_JMP, E_CALL, E_JMPI, E_RET, E_SETCC, E_CMOVCC, E_CBW, E_CWD, E_BSWAP, E_XCHG, E_NOP, E_BT, E_SCAN, E_CMPXCHG, E_XADD
+        E_SHD, E_CARRY, E_DIR
+        FORM_NONE, FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_R, FORM_M, FORM_I, FORM_J, FORM_RC, FORM_MC, FORM_RRI, FORM_RMI
+        FORM_RRC
+
+cdef enum:              # thunks: code that all blocks share, at the beginning of the code memory
+    T_ENTER = 0
+    T_EXIT = 1
+    T_SLOW = 2          # called: run the op in r15 by its handler
+    T_END = 3           # jumped to: ... which ends the block
+    T_BUDGET = 4
+    T_LINK0 = 5
+    T_LINK1 = 6
+    T_GOTO = 7          # by the pc in rcx
+    T_INTERP = 8
+    T_FLAGS = 9         # called: the host's flags from Cpu.cc_*
+    T_CF = 10           # called: r15 = CF
+    T_SETCF = 11        # called: CF = r15, the other flags stay
+    N_THUNKS = 12
+
+cdef u32[16] thunk_at           # their offsets
+cdef int[16] HR                 # host register of a guest register, or NO_REG
+
+# ---- emit.pyx
+cdef int gnum(int sz, int g) noexcept nogil
+cdef void g_rm(J* j, int sz, u32 opc, int reg, int g) noexcept nogil
+cdef bint is_high(int sz, int g) noexcept nogil
+cdef void ld_g(J* j, int sz, int dst, int g) noexcept nogil
+cdef void st_g(J* j, int sz, int src, int g) noexcept nogil
+cdef s64 imm_of(int sz, u64 v) noexcept nogil
+cdef void alu_rr(J* j, int sz, u32 sub, int reg, int rm_) noexcept nogil
+cdef void alu_ri(J* j, int sz, u32 sub, int reg, s64 v) noexcept nogil
+cdef Loc loc_g(int g) noexcept nogil
+cdef Loc loc_imm(s64 v) noexcept nogil
+cdef Loc loc_env() noexcept nogil
+cdef void set_node(J* j, u32 type_, u32 kind, int sz, Loc res, Loc src, int prior, int host) noexcept nogil
+cdef void set_dead(J* j) noexcept nogil
+cdef void set_env(J* j, int host) noexcept nogil
+cdef bint loc_is(Loc* l, u32 sz, int g) noexcept nogil
+cdef bint refers(J* j, int node, int g) noexcept nogil
+cdef void ld_loc(J* j, int sz, int dst, Loc* l, int at) noexcept nogil
+cdef void alu_loc(J* j, int sz, u32 sub, int dst, Loc* l, int at) noexcept nogil
+cdef void st_sx(J* j, int sz, int reg) noexcept nogil
+cdef void st_res(J* j, int sz, Loc* l) noexcept nogil
+cdef void st_src(J* j, int sz, Loc* l) noexcept nogil
+cdef void st_kind(J* j, u32 kind) noexcept nogil
+cdef void node_cf(J* j, int node) noexcept nogil
+cdef void write_flags(J* j, int node) noexcept nogil
+cdef void sync(J* j) noexcept nogil
+cdef void detach(J* j) noexcept nogil
+cdef void will_write(J* j, int g, u32 defs) noexcept nogil
+cdef void use_host(J* j) noexcept nogil
+cdef bint cc_of(u32 cc) noexcept nogil
+cdef bint cc_cf(u32 cc) noexcept nogil
+cdef void want(J* j, u32 cc) noexcept nogil
+cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil
+cdef bint plain(J* j) noexcept nogil
+cdef void address(J* j, int dst, int sz) noexcept nogil
+cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil
+cdef void mem(J* j, int size, bint write) noexcept nogil
+
+
+cdef inline u8* thunk(J* j, int n) noexcept nogil:
+    return j.c.m.code_rx + thunk_at[n]
+
+
+# ------------------------------------------------------------------------------------------------ bytes
+
+cdef inline void e8(J* j, u32 v) noexcept nogil:
+    j.p[0] = <u8>v
+    j.p += 1
+
+
+cdef inline void e32(J* j, u32 v) noexcept nogil:
+    (<u32*>j.p)[0] = v
+    j.p += 4
+
+
+cdef inline void e64(J* j, u64 v) noexcept nogil:
+    (<u64*>j.p)[0] = v
+    j.p += 8
+
+
+cdef inline int env_r(int g) noexcept nogil:
+    """Displacement of guest register g in the Cpu."""
+    return g * 8 - 128
+
+
+cdef inline void e_op(J* j, u32 opc) noexcept nogil:
+    """Opcode bytes: 0x0Fxx and 0x0F38xx as one number."""
+    if opc > 0xFFFF:
+        e8(j, opc >> 16)
+    if opc > 0xFF:
+        e8(j, opc >> 8)
+    e8(j, opc)
+
+
+cdef inline void e_prefix(J* j, int sz, u32 reg, u32 index, u32 rm, bint byte_reg) noexcept nogil:
+    """66 and REX. sz: log2 of the operand size; byte_reg: a register among 4-7 is SPL..DIL, not AH..BH."""
+    cdef u32 rex = (8 if sz == 3 else 0) | ((reg >> 3) << 2) | ((index >> 3) << 1) | (rm >> 3)
+    if sz == 1:
+        e8(j, 0x66)
+    if rex or byte_reg:
+        e8(j, 0x40 | rex)
+
+
+cdef inline void rr(J* j, int sz, u32 opc, int reg, int rm) noexcept nogil:
+    """opc reg, rm: both registers; for 8 bits opc is the byte form already. sz 0 with SPL..DIL gets its REX."""
+    e_prefix(j, sz, reg, 0, rm, sz == 0 and (4 <= reg < 8 or 4 <= rm < 8))
+    e_op(j, opc)
+    e8(j, 0xC0 | ((reg & 7) << 3) | (rm & 7))
+
+
+cdef inline void e_mem(J* j, int reg, int base, s32 disp) noexcept nogil:
+    """ModRM for [base + disp]."""
+    cdef u32 r = (reg & 7) << 3
+    if disp == 0 and (base & 7) != 5:
+        e8(j, r | (base & 7))
+        if (base & 7) == 4:
+            e8(j, 0x24)
+    elif -128 <= disp < 128:
+        e8(j, 0x40 | r | (base & 7))
+        if (base & 7) == 4:
+            e8(j, 0x24)
+        e8(j, <u32>disp)
+    else:
+        e8(j, 0x80 | r | (base & 7))
+        if (base & 7) == 4:
+            e8(j, 0x24)
+        e32(j, <u32>disp)
+
+
+cdef inline void rm(J* j, int sz, u32 opc, int reg, int base, s32 disp) noexcept nogil:
+    """opc reg, [base + disp] (or the other way round, as the opcode says)."""
+    e_prefix(j, sz, reg, 0, base, sz == 0 and 4 <= reg < 8)
+    e_op(j, opc)
+    e_mem(j, reg, base, disp)
+
+
+cdef inline void rmx(J* j, int sz, u32 opc, int reg, int base, int index, u32 scale, s32 disp) noexcept nogil:
+    """opc reg, [base + index << scale + disp]; base NO_REG: none."""
+    e_prefix(j, sz, reg, index, base if base >= 0 else 0, sz == 0 and 4 <= reg < 8)
+    e_op(j, opc)
+    if base < 0:
+        e8(j, ((reg & 7) << 3) | 4)
+        e8(j, (scale << 6) | ((index & 7) << 3) | 5)
+        e32(j, <u32>disp)
+    elif disp == 0 and (base & 7) != 5:
+        e8(j, ((reg & 7) << 3) | 4)
+        e8(j, (scale << 6) | ((index & 7) << 3) | (base & 7))
+    elif -128 <= disp < 128:
+        e8(j, 0x40 | ((reg & 7) << 3) | 4)
+        e8(j, (scale << 6) | ((index & 7) << 3) | (base & 7))
+        e8(j, <u32>disp)
+    else:
+        e8(j, 0x80 | ((reg & 7) << 3) | 4)
+        e8(j, (scale << 6) | ((index & 7) << 3) | (base & 7))
+        e32(j, <u32>disp)
+
+
+cdef inline void e_imm(J* j, int sz, u64 v) noexcept nogil:
+    """An immediate of an ordinary instruction: 1, 2 or 4 bytes."""
+    if sz == 0:
+        e8(j, <u32>v)
+    elif sz == 1:
+        e8(j, <u32>v)
+        e8(j, <u32>(v >> 8))
+    else:
+        e32(j, <u32>v)
+
+
+cdef inline void mov_imm(J* j, int reg, u64 v) noexcept nogil:
+    """reg = v, the shortest way that leaves the flags alone."""
+    if v == <u32>v:
+        e_prefix(j, 2, 0, 0, reg, 0)
+        e8(j, 0xB8 | (reg & 7))
+        e32(j, <u32>v)
+    elif v == <u64><s64><s32>v:
+        rr(j, 3, 0xC7, 0, reg)
+        e32(j, <u32>v)
+    else:
+        e_prefix(j, 3, 0, 0, reg, 0)
+        e8(j, 0xB8 | (reg & 7))
+        e64(j, v)
+
+
+cdef inline void mov(J* j, int dst, int src) noexcept nogil:
+    if dst != src:
+        rr(j, 3, 0x8B, dst, src)
+
+
+cdef inline void ld_env(J* j, int sz, int reg, int disp) noexcept nogil:
+    rm(j, sz, 0x8B, reg, H_ENV, disp)
+
+
+cdef inline void st_env(J* j, int sz, int reg, int disp) noexcept nogil:
+    rm(j, sz, 0x89, reg, H_ENV, disp)
+
+
+cdef inline void jmp_rx(J* j, u8* target) noexcept nogil:
+    """jmp to an executable address."""
+    e8(j, 0xE9)
+    e32(j, <u32>(target - (j.p + j.rx + 4)))
+
+
+cdef inline void call_rx(J* j, u8* target) noexcept nogil:
+    e8(j, 0xE8)
+    e32(j, <u32>(target - (j.p + j.rx + 4)))
+
+
+cdef inline u8* jcc_fwd(J* j, u32 cc) noexcept nogil:
+    """jcc to a place not known yet; returns where its rel32 is."""
+    e8(j, 0x0F)
+    e8(j, 0x80 | cc)
+    e32(j, 0)
+    return j.p - 4
+
+
+cdef inline u8* jcc_short(J* j, u32 cc) noexcept nogil:
+    e8(j, 0x70 | cc)
+    e8(j, 0)
+    return j.p
+
+
+cdef inline void here_short(J* j, u8* from_) noexcept nogil:
+    (from_ - 1)[0] = <u8>(j.p - from_)
+
+
+cdef inline void patch_rw(u8* at, u8* target_rw) noexcept nogil:
+    """Point the rel32 at `at` to target (both writable addresses)."""
+    (<u32*>at)[0] = <u32>(target_rw - (at + 4))

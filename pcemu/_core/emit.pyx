@@ -1,0 +1,511 @@
+"""What emitters are made of: the guest's registers, its flags as nodes, and memory operands by the inline TLB.
+
+See jit.pyx for the whole, emit.pxd for the encoding.
+"""
+from pcemu._core.emit cimport *
+
+cdef int[16] HR
+HR[:] = [0, 11, 2, 3, 13, 5, 6, 7, 8, 9, 10, -1, 12, -1, -1, -1]
+
+cdef u32[16] thunk_at
+
+
+# ============================================================================================== guest registers
+
+cdef int gnum(int sz, int g) noexcept nogil:
+    return g >> 3 if sz == 0 else g
+
+
+cdef void g_rm(J* j, int sz, u32 opc, int reg, int g) noexcept nogil:
+    """opc reg, guest register g (not AH..BH)."""
+    cdef int n = gnum(sz, g)
+    if HR[n] >= 0:
+        rr(j, sz, opc, reg, HR[n])
+    else:
+        rm(j, sz, opc, reg, H_ENV, env_r(n))
+
+
+cdef bint is_high(int sz, int g) noexcept nogil:
+    return sz == 0 and g & 1
+
+
+cdef void ld_g(J* j, int sz, int dst, int g) noexcept nogil:
+    """dst = guest register, zero-extended from 8, 32 or 64 bits (16: the whole register)."""
+    cdef int n = gnum(sz, g)
+    cdef int h = HR[n]
+    if sz == 0:
+        if g & 1 or h < 0:
+            if h >= 0:
+                st_env(j, 3, h, env_r(n))
+            rm(j, 2, 0x0FB6, dst, H_ENV, env_r(n) + (g & 1))
+            return
+        e_prefix(j, 2, dst, 0, h, 4 <= h < 8)
+        e_op(j, 0x0FB6)
+        e8(j, 0xC0 | ((dst & 7) << 3) | (h & 7))
+        return
+    g_rm(j, 3 if sz == 3 else 2, 0x8B, dst, g)
+
+
+cdef void st_g(J* j, int sz, int src, int g) noexcept nogil:
+    """Guest register = src (r15 or rcx; rcx may be lost): 32 bits zero-extend, 8 and 16 merge. src must be clean above 32 bits."""
+    cdef int n = gnum(sz, g)
+    cdef int h = HR[n]
+    if sz == 0 and g & 1:
+        if n == RCX:
+            st_env(j, 3, h, env_r(n))
+            rm(j, 0, 0x88, src, H_ENV, env_r(n) + 1)
+            ld_env(j, 3, h, env_r(n))
+        else:
+            if src != H_CX:
+                rr(j, 2, 0x8B, H_CX, src)
+            e8(j, 0x88)                 # mov ah..bh, cl
+            e8(j, 0xC0 | (H_CX << 3) | (4 + n))
+    elif h >= 0:
+        rr(j, sz, 0x88 if sz == 0 else 0x89, src, h)
+    else:
+        rm(j, 3 if sz == 2 else sz, 0x88 if sz == 0 else 0x89, src, H_ENV, env_r(n))
+
+
+cdef s64 imm_of(int sz, u64 v) noexcept nogil:
+    if sz == 0:
+        return <s8>v
+    if sz == 1:
+        return <s16>v
+    return <s64><s32>v if sz == 2 else <s64>v
+
+
+cdef void alu_rr(J* j, int sz, u32 sub, int reg, int rm_) noexcept nogil:
+    rr(j, sz, sub * 8 + (2 if sz == 0 else 3), reg, rm_)
+
+
+cdef void alu_ri(J* j, int sz, u32 sub, int reg, s64 v) noexcept nogil:
+    """reg op= v (v fits 32 bits, signed)."""
+    if sz == 0:
+        rr(j, 0, 0x80, sub, reg)
+        e8(j, <u32>v)
+    elif -128 <= v < 128:
+        rr(j, sz, 0x83, sub, reg)
+        e8(j, <u32>v)
+    else:
+        rr(j, sz, 0x81, sub, reg)
+        e_imm(j, sz, <u64>v)
+
+
+# ======================================================================================================= flags
+
+cdef Loc loc_g(int g) noexcept nogil:
+    cdef Loc l
+    l.t = L_REG
+    l.g = g
+    l.imm = 0
+    return l
+
+
+cdef Loc loc_imm(s64 v) noexcept nogil:
+    cdef Loc l
+    l.t = L_IMM
+    l.g = 0
+    l.imm = v
+    return l
+
+
+cdef Loc loc_env() noexcept nogil:
+    cdef Loc l
+    l.t = L_ENV
+    l.g = 0
+    l.imm = 0
+    return l
+
+
+cdef void set_node(J* j, u32 type_, u32 kind, int sz, Loc res, Loc src, int prior, int host) noexcept nogil:
+    """The op just written defines the flags like this. host: the host's flags are right (1), but for OF (2), for CF alone (3)."""
+    cdef Node* n
+    if j.n_nodes >= MAX_NODES:
+        j.failed = 1
+        return
+    n = &j.nodes[j.n_nodes]
+    n.type = type_
+    n.kind = kind
+    n.size = sz
+    n.prior = prior
+    n.res = res
+    n.src = src
+    j.cur = j.n_nodes
+    j.n_nodes += 1
+    j.synced = 0
+    j.in_host = host
+
+
+cdef void set_dead(J* j) noexcept nogil:
+    j.cur = CUR_DEAD
+    j.synced = 0
+    j.in_host = 0
+
+
+cdef void set_env(J* j, int host) noexcept nogil:
+    """Cpu.cc_* has been written."""
+    j.cur = CUR_ENV
+    j.synced = 1
+    j.in_host = host
+
+
+cdef bint loc_is(Loc* l, u32 sz, int g) noexcept nogil:
+    return l.t == L_REG and (l.g >> 3 if sz == 0 else l.g) == <u32>g
+
+
+cdef bint refers(J* j, int node, int g) noexcept nogil:
+    cdef Node* n
+    while node >= 0:
+        n = &j.nodes[node]
+        if loc_is(&n.res, n.size, g) or loc_is(&n.src, n.size, g):
+            return 1
+        if n.type != N_INC:
+            return 0
+        node = n.prior
+    return 0
+
+
+cdef void ld_loc(J* j, int sz, int dst, Loc* l, int at) noexcept nogil:
+    """dst = the value (at: its place in the Cpu, if it is there). 8 and 16 bits: the upper part is anything."""
+    if l.t == L_REG:
+        ld_g(j, sz, dst, l.g)
+    elif l.t == L_IMM:
+        mov_imm(j, dst, <u64>l.imm if sz == 3 else <u32>l.imm)
+    else:
+        ld_env(j, 3 if sz == 3 else 2, dst, at)
+
+
+cdef void alu_loc(J* j, int sz, u32 sub, int dst, Loc* l, int at) noexcept nogil:
+    """dst op= the value."""
+    if l.t == L_REG:
+        if is_high(sz, l.g):
+            # dst is r15: rcx is free
+            ld_g(j, 0, H_CX, l.g)
+            alu_rr(j, 0, sub, dst, H_CX)
+        else:
+            g_rm(j, sz, sub * 8 + (2 if sz == 0 else 3), dst, l.g)
+    elif l.t == L_IMM:
+        alu_ri(j, sz, sub, dst, l.imm)
+    else:
+        rm(j, sz, sub * 8 + (2 if sz == 0 else 3), dst, H_ENV, at)
+
+
+cdef void st_sx(J* j, int sz, int reg) noexcept nogil:
+    """cc_res = reg, sign-extended; in place (scratch registers only)."""
+    if sz == 2:
+        rr(j, 3, 0x63, reg, reg)
+    elif sz == 1:
+        rr(j, 3, 0x0FBF, reg, reg)
+    elif sz == 0:
+        rr(j, 3, 0x0FBE, reg, reg)
+    st_env(j, 3, reg, AT_CC_RES)
+
+
+cdef void st_res(J* j, int sz, Loc* l) noexcept nogil:
+    if l.t == L_REG:
+        if sz == 3 and HR[l.g] >= 0:
+            st_env(j, 3, HR[l.g], AT_CC_RES)
+        elif sz == 2:
+            g_rm(j, 3, 0x63, H_T, l.g)
+            st_env(j, 3, H_T, AT_CC_RES)
+        else:
+            ld_g(j, sz, H_T, l.g)
+            st_sx(j, sz, H_T)
+    elif l.t == L_IMM:
+        rm(j, 3, 0xC7, 0, H_ENV, AT_CC_RES)
+        e32(j, <u32>l.imm)
+
+
+cdef void st_src(J* j, int sz, Loc* l) noexcept nogil:
+    if l.t == L_REG:
+        if not is_high(sz, l.g) and HR[gnum(sz, l.g)] >= 0:
+            st_env(j, 3, HR[gnum(sz, l.g)], AT_CC_SRC)
+        else:
+            ld_g(j, sz, H_T, l.g)
+            st_env(j, 3, H_T, AT_CC_SRC)
+    elif l.t == L_IMM:
+        rm(j, 3, 0xC7, 0, H_ENV, AT_CC_SRC)
+        e32(j, <u32>l.imm)
+
+
+cdef void st_kind(J* j, u32 kind) noexcept nogil:
+    rm(j, 2, 0xC7, 0, H_ENV, AT_CC_KIND)
+    e32(j, kind)
+
+
+cdef void node_cf(J* j, int node) noexcept nogil:
+    """r15 = the carry that the node describes."""
+    cdef Node* n
+    cdef u32 sz
+    cdef u8* skip
+    while node >= 0 and j.nodes[node].type == N_INC:
+        node = j.nodes[node].prior
+    if node == CUR_DEAD:
+        mov_imm(j, H_T, 0)
+        return
+    if node < 0:
+        # INC and DEC have it in cc_src already
+        ld_env(j, 3, H_T, AT_CC_SRC)
+        ld_env(j, 2, H_CX, AT_CC_KIND)
+        alu_ri(j, 2, 5, H_CX, K_INC)
+        alu_ri(j, 2, 7, H_CX, 8)
+        skip = jcc_short(j, 2)
+        call_rx(j, thunk(j, T_CF))
+        here_short(j, skip)
+        return
+    n = &j.nodes[node]
+    sz = n.size
+    if n.type == N_TEST or n.kind == K_LOGIC:
+        mov_imm(j, H_T, 0)
+        return
+    if n.type == N_CMP:
+        ld_loc(j, sz, H_T, &n.res, AT_CC_RES)
+        alu_loc(j, sz, 7, H_T, &n.src, AT_CC_SRC)
+    elif n.kind < K_SUB:
+        ld_loc(j, sz, H_T, &n.res, AT_CC_RES)
+        alu_loc(j, sz, 7, H_T, &n.src, AT_CC_SRC)
+    elif n.kind < K_ADC:
+        ld_loc(j, sz, H_T, &n.res, AT_CC_RES)
+        alu_loc(j, sz, 0, H_T, &n.src, AT_CC_SRC)
+        alu_loc(j, sz, 7, H_T, &n.src, AT_CC_SRC)
+    else:
+        ld_loc(j, 3, H_T, &n.src, AT_CC_SRC)
+        rr(j, 3, 0x0FBA, 4, H_T)                    # bt
+        e8(j, (8 << sz) - 1 if K_SHL <= n.kind < K_SHR else 0)
+    rr(j, 0, 0x0F92, 0, H_T)                        # setc r15b
+    rr(j, 2, 0x0FB6, H_T, H_T)
+
+
+cdef void write_flags(J* j, int node) noexcept nogil:
+    """Cpu.cc_* from the node. Scratch registers only; the host's flags survive for N_TRIPLE and become right for the others but N_INC."""
+    cdef Node* n
+    if node < 0:
+        return
+    n = &j.nodes[node]
+    if n.type == N_TRIPLE:
+        st_src(j, n.size, &n.src)
+        st_res(j, n.size, &n.res)
+    elif n.type == N_INC:
+        node_cf(j, n.prior)
+        st_env(j, 3, H_T, AT_CC_SRC)
+        st_res(j, n.size, &n.res)
+    else:
+        ld_loc(j, n.size, H_T, &n.res, AT_CC_RES)
+        if n.type == N_CMP:
+            alu_loc(j, n.size, 5, H_T, &n.src, AT_CC_SRC)
+        else:
+            alu_loc(j, n.size, 4, H_T, &n.src, AT_CC_SRC)
+        st_sx(j, n.size, H_T)
+        if n.type == N_CMP:
+            st_src(j, n.size, &n.src)
+    st_kind(j, n.kind)
+
+
+cdef void sync(J* j) noexcept nogil:
+    """Cpu.cc_* holds the flags from here on."""
+    cdef Node* n
+    if j.synced or j.cur < 0:
+        return
+    write_flags(j, j.cur)
+    n = &j.nodes[j.cur]
+    if n.type == N_INC:
+        j.in_host = 0
+    elif n.type != N_TRIPLE:
+        j.in_host = 1
+        j.host_lo = j.op_stub
+    j.synced = 1
+
+
+cdef void detach(J* j) noexcept nogil:
+    """The flags no longer depend on guest registers."""
+    cdef Node n
+    cdef int host
+    if j.cur < 0:
+        return
+    sync(j)
+    n = j.nodes[j.cur]
+    host = j.in_host
+    set_node(j, N_TRIPLE, n.kind, n.size, loc_env(), loc_env(), CUR_DEAD, host)
+    j.synced = 1
+
+
+cdef void will_write(J* j, int g, u32 defs) noexcept nogil:
+    """The op is about to change guest register g, and flags `defs`."""
+    if j.cur >= 0 and j.live[j.i] & ~defs and refers(j, j.cur, g):
+        detach(j)
+
+
+cdef void use_host(J* j) noexcept nogil:
+    """The host's flags are read: out-of-line code behind the op that set them must set them too."""
+    cdef int i
+    for i in range(j.host_lo, j.n_stubs):
+        j.stubs[i].want_flags = 1
+
+
+cdef bint cc_of(u32 cc) noexcept nogil:
+    """Does the condition read OF?"""
+    cc >>= 1
+    return cc == 0 or cc >= 6
+
+
+cdef bint cc_cf(u32 cc) noexcept nogil:
+    cc >>= 1
+    return cc == 1 or cc == 3
+
+
+cdef void want(J* j, u32 cc) noexcept nogil:
+    """Make the host's flags right for condition cc. Scratch registers are lost."""
+    cdef Node* n
+    cdef u32 sz
+    if j.in_host == 1 or j.in_host == 2 and not cc_of(cc) or j.in_host == 3 and cc >> 1 == 1:
+        use_host(j)
+        return
+    if j.cur == CUR_DEAD:
+        return
+    if j.cur >= 0:
+        n = &j.nodes[j.cur]
+        sz = n.size
+        j.host_lo = j.op_stub
+        if n.type == N_CMP or n.type == N_TEST:
+            if n.res.t == L_REG and not is_high(sz, n.res.g) and HR[gnum(sz, n.res.g)] >= 0 and not (n.src.t == L_REG and is_high(sz, n.src.g)):
+                if n.type == N_CMP:
+                    alu_loc(j, sz, 7, HR[gnum(sz, n.res.g)], &n.src, AT_CC_SRC)
+                elif n.src.t == L_IMM:
+                    if sz == 0:
+                        rr(j, 0, 0xF6, 0, HR[n.res.g >> 3])
+                    else:
+                        rr(j, sz, 0xF7, 0, HR[n.res.g])
+                    e_imm(j, sz, <u64>n.src.imm)
+                else:
+                    g_rm(j, sz, 0x84 if sz == 0 else 0x85, HR[gnum(sz, n.res.g)], n.src.g)
+            else:
+                ld_loc(j, sz, H_T, &n.res, AT_CC_RES)
+                alu_loc(j, sz, 7 if n.type == N_CMP else 4, H_T, &n.src, AT_CC_SRC)
+            j.in_host = 1
+            return
+        if n.kind == K_LOGIC or not cc_of(cc) and not cc_cf(cc) and n.kind != K_EFL:
+            if n.res.t == L_REG:
+                if not is_high(sz, n.res.g) and HR[gnum(sz, n.res.g)] >= 0:
+                    rr(j, sz, 0x84 if sz == 0 else 0x85, HR[gnum(sz, n.res.g)], HR[gnum(sz, n.res.g)])
+                else:
+                    ld_g(j, sz, H_T, n.res.g)
+                    rr(j, sz, 0x84 if sz == 0 else 0x85, H_T, H_T)
+            elif n.res.t == L_ENV:
+                rm(j, 3, 0x83, 7, H_ENV, AT_CC_RES)
+                e8(j, 0)
+            else:
+                mov_imm(j, H_T, <u64>n.res.imm)
+                rr(j, 3, 0x85, H_T, H_T)
+            j.in_host = 1 if n.kind == K_LOGIC else 0
+            return
+        if n.type == N_TRIPLE and K_SUB <= n.kind < K_ADC:
+            ld_loc(j, sz, H_T, &n.res, AT_CC_RES)
+            alu_loc(j, sz, 0, H_T, &n.src, AT_CC_SRC)
+            alu_loc(j, sz, 7, H_T, &n.src, AT_CC_SRC)
+            j.in_host = 1
+            return
+        if n.type == N_TRIPLE and n.kind < K_SUB:
+            ld_loc(j, sz, H_T, &n.res, AT_CC_RES)
+            alu_loc(j, sz, 5, H_T, &n.src, AT_CC_SRC)
+            alu_loc(j, sz, 0, H_T, &n.src, AT_CC_SRC)
+            j.in_host = 1
+            return
+        if n.kind < K_LOGIC and n.kind >= K_INC and not cc_cf(cc):
+            ld_loc(j, sz, H_T, &n.res, AT_CC_RES)
+            rr(j, sz, 0xFE if sz == 0 else 0xFF, 1 if n.kind < K_DEC else 0, H_T)
+            rr(j, sz, 0xFE if sz == 0 else 0xFF, 0 if n.kind < K_DEC else 1, H_T)
+            j.in_host = 0
+            return
+        if cc >> 1 == 1:
+            node_cf(j, j.cur)
+            rr(j, 2, 0x0FBA, 4, H_T)                # bt r15d, 0
+            e8(j, 0)
+            j.in_host = 0
+            return
+        sync(j)
+    call_rx(j, thunk(j, T_FLAGS))
+    j.in_host = 1
+    j.host_lo = j.op_stub
+
+
+# ====================================================================================================== memory
+
+cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil:
+    cdef Stub* s
+    if j.n_stubs >= MAX_STUBS:
+        j.failed = 1
+        return &j.stubs[0]
+    s = &j.stubs[j.n_stubs]
+    j.n_stubs += 1
+    s.at = at
+    s.back = NULL
+    s.op = j.op
+    s.node = j.cur
+    s.synced = j.synced
+    s.kind = kind
+    s.want_flags = 0
+    s.arg = 0
+    return s
+
+
+cdef bint plain(J* j) noexcept nogil:
+    """Is the op's address simple: flat, or FS and GS of 64-bit mode?"""
+    return j.op.am == AM_FLAT64 or j.op.am == AM_FLAT32
+
+
+cdef void address(J* j, int dst, int sz) noexcept nogil:
+    """dst (a scratch register, or one that base and index allow) = the linear address of the op's memory operand."""
+    cdef Op* op = j.op
+    cdef int b = op.base, x = op.index
+    cdef s64 disp = op.disp
+    cdef int hb = NO_REG, hx = NO_REG
+    if b == R_PC:
+        ld_env(j, 3, dst, AT_PGPC)
+        hb = dst
+        disp += j.boff
+    elif b < 16:
+        hb = HR[b]
+        if hb < 0:
+            ld_env(j, 3, dst, env_r(b))
+            hb = dst
+    if x < 16:
+        hx = HR[x]
+        if hx < 0:
+            ld_env(j, 3, H_T, env_r(x))
+            hx = H_T
+    if disp != <s32>disp:
+        j.failed = 1
+    if hx >= 0:
+        rmx(j, sz, 0x8D, dst, hb, hx, op.scale & 3, <s32>disp)
+    elif hb >= 0:
+        if disp == 0:
+            if hb != dst or sz == 2:
+                rr(j, sz, 0x8B, dst, hb)
+        else:
+            rm(j, sz, 0x8D, dst, hb, <s32>disp)
+    else:
+        mov_imm(j, dst, <u64>disp if sz == 3 else <u32>disp)
+    if op.seg == FS or op.seg == GS:
+        rm(j, 3, 0x03, dst, H_ENV, AT_SEG + op.seg * 32)
+
+
+cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
+    """rcx = linear address -> host address of `size` bytes, by the TLB; otherwise to a stub."""
+    rr(j, 2, 0x8B, H_T, H_CX)
+    rr(j, 2, 0xC1, 5, H_T)
+    e8(j, 8)
+    rr(j, 2, 0x81, 4, H_T)
+    e32(j, TLB_MASK << 4)
+    rm(j, 3, 0x03, H_T, H_ENV, AT_TLB_W if write else AT_TLB_R)
+    rm(j, 3, 0x2B, H_CX, H_T, 0)
+    rr(j, 3, 0x81, 7, H_CX)
+    e32(j, 4096 - size)
+    new_stub(j, jcc_fwd(j, 7), kind)
+    rm(j, 3, 0x03, H_CX, H_T, 8)
+    j.in_host = 0
+
+
+cdef void mem(J* j, int size, bint write) noexcept nogil:
+    """rcx = host address of the op's memory operand."""
+    address(j, H_CX, 3 if j.op.am == AM_FLAT64 else 2)
+    check(j, size, write, STUB_SLOW)

@@ -1,0 +1,555 @@
+"""From ops to host code, on x86-64 hosts: hot blocks, compiled one by one.
+
+The decoded ops stay the one representation. An op whose handler has a rule in isa/emit_table.py becomes host instructions,
+mostly the same instruction again; any other op, and any op whose memory operand is not in the TLB, is run by its handler: the
+guest's registers go back to the Cpu, the handler is called as the interpreter calls it, and compiled code goes on behind it. So
+faults, devices and self-modification are the handlers' business alone.
+
+Flags are not computed where nobody asks. What is known of them is a Node: which kind of operation, where its result and its
+second operand are. A conditional op makes the host's flags from it; Cpu.cc_* is written where the block ends, where a
+register that the node refers to changes, or, out of line, where an op turns out to fault.
+
+Counts are as in the interpreter: a block's head pays for all of it, a fault gives back what did not run.
+"""
+from libc.string cimport memcpy, memset
+
+from pcemu._core.access cimport *
+from pcemu._core.emit cimport *
+from pcemu._core.e_int cimport emit_int, far_jump, go, same_page
+from pcemu._core cimport mmu
+
+cdef extern from *:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <sys/mman.h>
+    #include <unistd.h>
+    #include <time.h>
+    #if defined(__x86_64__)
+    #define PCEMU_JIT 1
+    #else
+    #define PCEMU_JIT 0
+    #endif
+    /* One piece of memory, twice: written at *rw, run at *rx. */
+    static int pcemu_map_twice(size_t size, unsigned char **rw, unsigned char **rx)
+    {
+        int fd = memfd_create("pcemu-code", MFD_CLOEXEC);
+        if (fd < 0) return 0;
+        if (ftruncate(fd, size)) { close(fd); return 0; }
+        *rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        *rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+        close(fd);
+        if (*rw != MAP_FAILED && *rx != MAP_FAILED) return 1;
+        if (*rw != MAP_FAILED) munmap(*rw, size);
+        if (*rx != MAP_FAILED) munmap(*rx, size);
+        return 0;
+    }
+    """
+    const int PCEMU_JIT
+    int map_twice "pcemu_map_twice"(size_t, u8**, u8**) nogil
+
+ctypedef u8* (*ThunkFn)(Cpu* c, void* arg) noexcept nogil
+ctypedef Op* (*EnterFn)(Cpu* c, u8* code) noexcept nogil
+
+cdef enum:
+    HEAT = 12               # executions before a block is compiled
+    ROOM = 48 << 10         # no block's code is longer
+
+
+# ================================================================================================ below compiled code
+
+cdef inline Block* block_of(Op* op) noexcept nogil:
+    return <Block*>(op.jit & (((<u64>1) << 48) - 1))
+
+
+cdef inline void place(Cpu* c, Block* b) noexcept nogil:
+    """The interpreter's idea of where we are."""
+    cdef u64 pc = c.pgpc + (b.addr & 4095)
+    c.cur = b
+    c.r[R_PC] = pc if c.mode & M_CODE64 else <u32>pc
+
+
+cdef inline bint near_hole(Cpu* c, u64 pc) noexcept nogil:
+    """So near the non-canonical hole that a direct branch might lead into it: interpreted, where every target is checked."""
+    cdef u64 a = pc + (<u64>1 << 32), b = pc - (<u64>1 << 32)
+    if not c.mode & M_CODE64:
+        return 0
+    return <u64>(<s64>(a << 16) >> 16) != a or <u64>(<s64>(b << 16) >> 16) != b
+
+
+cdef Op* h_back(Cpu* c, Op* op) noexcept nogil:
+    """Behind the one op that compiled code had run: back to it."""
+    return op
+
+
+cdef u8* do_slow(Cpu* c, void* arg) noexcept nogil:
+    """Run one op by its handler. NULL: leave."""
+    cdef Op* op = <Op*>arg
+    cdef Op* r
+    place(c, block_of(op))
+    memcpy(&c.slow_ops[0], op, sizeof(Op))
+    c.slow_ops[1].fn = h_back
+    r = op.fn(c, &c.slow_ops[0])
+    while UNLIKELY(r == &c.slow_ops[0]):
+        r = op.fn(c, r)                 # a repeated string instruction, one more piece
+    if LIKELY(r == &c.slow_ops[1]):
+        return <u8*>1
+    if r is NULL and c.fault_op == &c.slow_ops[0]:
+        c.fault_op = op
+    c.jtmp = <u64>r
+    return NULL
+
+
+cdef inline u8* onward(Cpu* c, Op* r) noexcept nogil:
+    """r: what a block-ending handler returned. Go on in compiled code, or leave with it."""
+    if r is not NULL and r.fn == h_jit and not near_hole(c, c.r[R_PC]):
+        c.pgpc = c.r[R_PC] - (c.cur.addr & 4095)
+        return c.cur.code
+    c.jtmp = <u64>r
+    return NULL
+
+
+cdef u8* do_end(Cpu* c, void* arg) noexcept nogil:
+    """The last op of a block, by its handler."""
+    cdef Op* op = <Op*>arg
+    place(c, block_of(op))
+    return onward(c, op.fn(c, op))
+
+
+cdef u8* do_budget(Cpu* c, void* arg) noexcept nogil:
+    """A block's head could not pay (or the block is dead): back to the engine."""
+    cdef Block* b = <Block*>arg
+    c.budget += b.n
+    place(c, b)
+    c.pc = c.r[R_PC]
+    c.link = NULL
+    c.exit = EXIT_PC
+    c.jtmp = 0
+    return NULL
+
+
+cdef inline u8* to_block(Cpu* c, Block* b, u64 pc) noexcept nogil:
+    if b.entry is not NULL and not near_hole(c, pc):
+        c.pgpc = pc - (b.addr & 4095)
+        return b.entry
+    c.jtmp = <u64>enter(c, b, pc)
+    return NULL
+
+
+cdef inline u8* link(Cpu* c, Block* b, Block** chain, u8* site, u64 pc) noexcept nogil:
+    """A direct jump inside the page that is not patched yet."""
+    cdef Block* t = chain[0]
+    cdef JcEntry* e
+    c.cur = b
+    if t is NULL or t.n == N_DEAD:
+        chain[0] = NULL
+        e = &c.jc[(pc ^ (pc >> 12)) & JC_MASK]
+        if e.lin == pc and e.key == c.jckey and b.n != N_DEAD:
+            t = chain[0] = e.block
+        else:
+            c.link = chain if b.n != N_DEAD else NULL
+            c.pc = pc
+            c.exit = EXIT_PC
+            c.jtmp = 0
+            return NULL
+    if t.entry is not NULL and site is not NULL and b.n != N_DEAD:
+        patch_rw(site, t.entry - c.m.code_rx + c.m.code_rw)
+    return to_block(c, t, pc)
+
+
+cdef u8* do_link0(Cpu* c, void* arg) noexcept nogil:
+    cdef Block* b = <Block*>arg
+    cdef u64 pc
+    place(c, b)
+    pc = pc_wrap(c, c.r[R_PC] + b.nbytes)
+    return link(c, b, &b.chain0, b.site0, pc)
+
+
+cdef u8* do_link1(Cpu* c, void* arg) noexcept nogil:
+    cdef Block* b = <Block*>arg
+    cdef u64 pc
+    place(c, b)
+    pc = pc_wrap(c, c.r[R_PC] + b.ops[b.n_ops - 1].imm)
+    return link(c, b, &b.chain1, b.site1, pc)
+
+
+cdef u8* do_goto(Cpu* c, void* arg) noexcept nogil:
+    """An indirect jump (its pc is in jtmp) that the jump cache does not know."""
+    cdef Op* op = <Op*>arg
+    cdef u64 pc = c.jtmp
+    cdef JcEntry* e = &c.jc[(pc ^ (pc >> 12)) & JC_MASK]
+    cdef EmitRow row
+    cdef int n
+    if UNLIKELY(c.mode & M_CODE64 and <u64>(<s64>(pc << 16) >> 16) != pc):
+        # into the hole: the instruction faults, with the stack pointer as it was
+        row = emit_rows[op.jit >> 48]
+        if row.cls == E_RET:
+            c.r[RSP] -= 8 + (op.imm if row.sub else 0)
+        place(c, block_of(op))
+        c.jtmp = <u64>raise_err(c, op, EXC_GP, 0)
+        return NULL
+    c.link = NULL
+    if e.lin == pc and e.key == c.jckey:
+        return to_block(c, e.block, pc)
+    c.pc = pc
+    c.exit = EXIT_PC
+    c.jtmp = 0
+    return NULL
+
+
+cdef u8* do_interp(Cpu* c, void* arg) noexcept nogil:
+    """The jump cache knows a block that was not compiled when the entry was made. arg: the entry's offset."""
+    cdef JcEntry* e = <JcEntry*>(<u8*>c.jc + <u64>arg)
+    c.link = NULL
+    if e.block.entry is not NULL and not near_hole(c, e.lin):
+        e.code = e.block.entry
+        return e.code
+    c.jtmp = <u64>enter(c, e.block, e.lin)
+    return NULL
+
+
+cdef u8* do_flags(Cpu* c, void* arg) noexcept nogil:
+    c.jtmp = get_arith(c) | 2
+    return <u8*>1
+
+
+cdef u8* do_cf(Cpu* c, void* arg) noexcept nogil:
+    c.jtmp = get_cf(c)
+    return <u8*>1
+
+
+cdef u8* do_setcf(Cpu* c, void* arg) noexcept nogil:
+    set_arith(c, (get_arith(c) & ~<u32>F_CF) | <u32>(<u64>arg & 1))
+    c.jtmp = <u64>arg & 1
+    return <u8*>1
+
+
+# ===================================================================================================== thunks
+
+cdef void all_regs(J* j, bint store) noexcept nogil:
+    cdef int g
+    for g in range(16):
+        if HR[g] >= 0:
+            rm(j, 3, 0x89 if store else 0x8B, HR[g], H_ENV, env_r(g))
+
+
+cdef void to_c(J* j, void* fn) noexcept nogil:
+    """Guest registers home; rax = fn(Cpu, r15)."""
+    all_regs(j, 1)
+    rm(j, 3, 0x8D, H_DI, H_ENV, -128)
+    mov(j, H_SI, H_T)
+    mov_imm(j, H_AX, <u64>fn)
+    e8(j, 0xFF)
+    e8(j, 0xD0)                         # call rax
+
+
+cdef void make_thunks(J* j) noexcept:
+    cdef u8* base = j.p
+    cdef u8* out
+    cdef u8* at
+    cdef int i
+    cdef void* fns[8]
+    # Op* enter(Cpu* c, u8* code)
+    thunk_at[T_ENTER] = <u32>(j.p - base)
+    for i in (H_BX, H_BP, 12, 13, 14, 15):
+        e_prefix(j, 2, 0, 0, i, 0)
+        e8(j, 0x50 | (i & 7))
+    rm(j, 3, 0x8D, H_SP, H_SP, -8)
+    rm(j, 3, 0x8D, H_ENV, H_DI, 127)
+    rm(j, 3, 0x8D, H_ENV, H_ENV, 1)
+    mov(j, H_T, H_SI)
+    all_regs(j, 0)
+    e8(j, 0x41)
+    e8(j, 0xFF)
+    e8(j, 0xE7)                         # jmp r15
+    # leave with Cpu.jtmp; the guest's registers are home
+    thunk_at[T_EXIT] = <u32>(j.p - base)
+    ld_env(j, 3, H_AX, AT_JTMP)
+    rm(j, 3, 0x8D, H_SP, H_SP, 8)
+    for i in (15, 14, 13, 12, H_BP, H_BX):
+        e_prefix(j, 2, 0, 0, i, 0)
+        e8(j, 0x58 | (i & 7))
+    e8(j, 0xC3)
+    # called: the op in r15 by its handler
+    thunk_at[T_SLOW] = <u32>(j.p - base)
+    rm(j, 3, 0x8D, H_SP, H_SP, -8)
+    to_c(j, <void*>do_slow)
+    rm(j, 3, 0x8D, H_SP, H_SP, 8)
+    rr(j, 3, 0x85, H_AX, H_AX)
+    at = jcc_fwd(j, 4)
+    all_regs(j, 0)
+    e8(j, 0xC3)
+    patch_rw(at, j.p)
+    rm(j, 3, 0x8D, H_SP, H_SP, 8)
+    jmp_rx(j, base + j.rx + thunk_at[T_EXIT])
+    # jumped to: something that ends in another block, or leaves
+    fns[0] = <void*>do_end
+    fns[1] = <void*>do_budget
+    fns[2] = <void*>do_link0
+    fns[3] = <void*>do_link1
+    fns[4] = <void*>do_goto
+    fns[5] = <void*>do_interp
+    for i in range(6):
+        thunk_at[T_END + i] = <u32>(j.p - base)
+        if T_END + i == T_GOTO:
+            st_env(j, 3, H_CX, AT_JTMP)
+        to_c(j, fns[i])
+        rr(j, 3, 0x85, H_AX, H_AX)
+        e8(j, 0x0F)
+        e8(j, 0x84)
+        e32(j, <u32>((base + thunk_at[T_EXIT]) - (j.p + 4)))
+        mov(j, H_T, H_AX)
+        all_regs(j, 0)
+        e8(j, 0x41)
+        e8(j, 0xFF)
+        e8(j, 0xE7)                     # jmp r15
+    # called: flags. All registers but the scratch ones stay; r15 becomes Cpu.jtmp
+    fns[0] = <void*>do_flags
+    fns[1] = <void*>do_cf
+    fns[2] = <void*>do_setcf
+    for i in range(3):
+        thunk_at[T_FLAGS + i] = <u32>(j.p - base)
+        rm(j, 3, 0x8D, H_SP, H_SP, -8)
+        to_c(j, fns[i])
+        rm(j, 3, 0x8D, H_SP, H_SP, 8)
+        all_regs(j, 0)
+        if i == 0:
+            rm(j, 2, 0xFF, 6, H_ENV, AT_JTMP)       # push
+            e8(j, 0x9D)                 # popfq
+        else:
+            ld_env(j, 3, H_T, AT_JTMP)
+        e8(j, 0xC3)
+
+
+# ===================================================================================================== liveness
+
+cdef u32 kills(Op* op, EmitRow r) noexcept nogil:
+    """Flags that the op gives a new value whatever happens; only where its emitter, too, leaves nothing of the old ones."""
+    if r.cls == E_ALU or r.cls == E_TEST or r.cls == E_ADC or r.cls == E_IMUL or r.cls == E_CMPXCHG or r.cls == E_XADD or r.cls == E_SCAN:
+        return FB_ALL
+    if r.cls == E_MUL:
+        return FB_ALL
+    if r.cls == E_UNARY:
+        return FB_ALL & ~FB_C if r.sub < 2 else FB_ALL if r.sub == 3 else 0
+    if r.cls == E_SHIFT:
+        return FB_ALL if (r.form == FORM_RI or r.form == FORM_MI) and op.imm & (63 if r.size == 3 else 31) else 0
+    if r.cls == E_SHD:
+        return FB_ALL if r.form == FORM_RRI and op.imm & (63 if r.size == 3 else 31) and r.size >= 2 else 0
+    if r.cls == E_ROTATE:
+        return FB_C | FB_O if r.form == FORM_RI and op.imm & (63 if r.size == 3 else 31) else 0
+    if r.cls == E_BT and r.form != FORM_MR:
+        return FB_C
+    return 0
+
+
+cdef bint may_leave(Op* op, EmitRow r) noexcept nogil:
+    """Can the op fault, or is it the handler's anyway?"""
+    if r.cls == E_NONE or op.props & OP_END:
+        return 1
+    if r.form == FORM_RM and r.cls == E_LEA:
+        return 0
+    if r.cls == E_NOP:
+        return 0
+    if (r.form == FORM_RM or r.form == FORM_MR or r.form == FORM_MI or r.form == FORM_M or r.form == FORM_MC or r.form == FORM_RMI):
+        return 1
+    return (r.cls == E_PUSH or r.cls == E_POP or r.cls == E_LEAVE or r.cls == E_DIV or r.cls == E_CARRY)
+
+
+cdef void liveness(J* j, Op* ops, int n) noexcept nogil:
+    cdef int i
+    cdef u32 live = FB_ALL
+    cdef Op* op
+    cdef EmitRow r
+    for i in range(n - 1, -1, -1):
+        op = &ops[i]
+        r = emit_rows[op.jit >> 48]
+        j.live[i] = live
+        live &= ~kills(op, r)
+        live |= op.fneed & FB_ALL
+        if may_leave(op, r):
+            live = FB_ALL
+
+
+# ======================================================================================================= blocks
+
+cdef J ctx                      # one block at a time (under the GIL-free run loop of the one CPU)
+
+
+cdef void by_handler(J* j, Op* op) noexcept nogil:
+    """No emitter: call the handler."""
+    detach(j)
+    sync(j)
+    mov_imm(j, H_T, <u64>op)
+    if op.props & OP_END:
+        jmp_rx(j, thunk(j, T_END))
+    else:
+        call_rx(j, thunk(j, T_SLOW))
+    if op.fdef | op.fundef or j.cur < 0:
+        set_env(j, 0)
+    j.in_host = 0
+
+
+cdef void write_stubs(J* j) noexcept nogil:
+    cdef int i = 0
+    cdef Stub* s
+    cdef s64 to
+    while i < j.n_stubs:                # far jumps add more
+        s = &j.stubs[i]
+        i += 1
+        patch_rw(s.at, j.p)
+        j.op = s.op
+        j.cur = s.node
+        j.synced = s.synced
+        if s.kind == STUB_SLOW:
+            if not s.synced:
+                write_flags(j, s.node)
+            mov_imm(j, H_T, <u64>s.op)
+            call_rx(j, thunk(j, T_SLOW))
+            if s.want_flags:
+                call_rx(j, thunk(j, T_FLAGS))
+            jmp_rx(j, s.back + j.rx)
+        elif s.kind == STUB_END:
+            mov_imm(j, H_T, <u64>s.op)
+            jmp_rx(j, thunk(j, <int>s.arg if s.arg else T_END))
+        elif s.kind == STUB_BUDGET:
+            mov_imm(j, H_T, <u64>j.b)
+            jmp_rx(j, thunk(j, T_BUDGET))
+        else:
+            to = <s64>j.b.ops[j.b.n_ops - 1].imm if s.arg else <s64>j.b.nbytes
+            if same_page(j, to):
+                mov_imm(j, H_T, <u64>j.b)
+                jmp_rx(j, thunk(j, T_LINK1 if s.arg else T_LINK0))
+            else:
+                j.synced = 1
+                far_jump(j, to)
+
+
+cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
+    """Write the block's code, or leave it to the interpreter for good."""
+    cdef J* j = &ctx
+    cdef Mach* m = c.m
+    cdef Op* op
+    cdef Op* ops
+    cdef EmitRow r
+    cdef int i, first
+    cdef u8* start
+    cdef u8* body
+    cdef s64 t0
+    if b.cross or b.n == N_DEAD:
+        return
+    if m.code_used + ROOM > m.code_size:
+        m.code_full = 1
+        c.leave_req = 1
+        return
+    t0 = mmu.host_ns()
+    start = m.code_rw + m.code_used
+    j.p = start
+    j.rx = m.code_rx - m.code_rw
+    j.c = c
+    j.b = b
+    j.mode = b.mode
+    j.m64 = (b.mode & M_CODE64) != 0
+    j.boff = b.addr & 4095
+    j.cur = CUR_ENV
+    j.synced = 1
+    j.in_host = 0
+    j.host_lo = 0
+    j.n_nodes = 0
+    j.n_stubs = 0
+    j.op_stub = 0
+    j.failed = 0
+    b.site0 = b.site1 = NULL
+    ops = b.ops + 1                     # behind h_warm
+    j.n = b.n
+    liveness(j, ops, j.n)
+    # the head: pay for the whole block
+    rm(j, 3, 0x81, 5, H_ENV, AT_BUDGET)
+    e32(j, b.n)
+    j.op = ops
+    new_stub(j, jcc_fwd(j, 8), STUB_BUDGET)
+    body = j.p
+    for i in range(j.n):
+        op = &ops[i]
+        j.i = i
+        j.op = op
+        r = emit_rows[op.jit >> 48]
+        op.jit = (op.jit & (<u64>0xffff << 48)) | <u64>b
+        first = j.op_stub = j.n_stubs
+        if not emit_int(j, op, r):
+            by_handler(j, op)
+        while first < j.n_stubs:
+            j.stubs[first].back = j.p
+            first += 1
+        if j.failed or j.p - start > ROOM - 8192:
+            return
+    op = &ops[j.n - 1]
+    if not op.props & OP_END:
+        j.op = &ops[j.n]
+        detach(j)
+        sync(j)
+        go(j, 0, b.nbytes, -1)
+    write_stubs(j)
+    if j.failed:
+        return
+    b.head = start + 4
+    b.entry = start + j.rx
+    b.code = body + j.rx
+    m.code_used += (j.p - start + 15) & ~<u64>15
+    m.n_compiled += 1
+    m.n_compiled_insn += b.n
+    m.n_compiled_bytes += j.p - start
+    b.ops[0].fn = h_jit
+    m.compile_ns += <u64>(mmu.host_ns() - t0)
+
+
+cdef Op* h_jit(Cpu* c, Op* op) noexcept nogil:
+    """Stands before the first op of a compiled block: run the code."""
+    if UNLIKELY(near_hole(c, c.r[R_PC])):
+        return op[1].fn(c, op + 1)
+    c.pgpc = c.r[R_PC] - (c.cur.addr & 4095)
+    return (<EnterFn>(c.m.code_rx + thunk_at[T_ENTER]))(c, c.cur.code)
+
+
+cdef Op* h_warm(Cpu* c, Op* op) noexcept nogil:
+    """Stands before the first op of a block that is not compiled: count."""
+    cdef Block* b = c.cur
+    b.count += 1
+    if b.count == c.m.heat and c.m.code_rx is not NULL:
+        compile_block(c, b)
+        return op.fn(c, op) if op.fn == h_jit else op[1].fn(c, op + 1)
+    return op[1].fn(c, op + 1)
+
+
+cdef bint jit_mode(Cpu* c) noexcept nogil:
+    """Are blocks of the present mode compiled?"""
+    cdef u32 m = c.mode
+    if c.m.code_rx is NULL or m & (M_TF | M_AC | M_LIM):
+        return 0
+    return m & M_CODE64 or m & (M_CODE32 | M_SS32 | M_FLAT) == (M_CODE32 | M_SS32 | M_FLAT)
+
+
+cdef void set_warm_op(Op* op) noexcept nogil:
+    memset(op, 0, sizeof(Op))
+    op.fn = h_warm
+
+
+cdef bint jit_init(Mach* m, u64 size) noexcept:
+    """Map memory for code and write the thunks."""
+    cdef J* j = &ctx
+    if not PCEMU_JIT:
+        return 0
+    if size < 1 << 20:
+        size = 1 << 20
+    if not map_twice(size, &m.code_rw, &m.code_rx):
+        m.code_rx = NULL
+        return 0
+    m.code_size = size
+    memset(j, 0, sizeof(J))
+    j.p = m.code_rw
+    j.rx = m.code_rx - m.code_rw
+    make_thunks(j)
+    m.code_base = m.code_used = (j.p - m.code_rw + 63) & ~<u64>63
+    m.thunk_interp = m.code_rx + thunk_at[T_INTERP]
+    m.heat = HEAT
+    return 1
