@@ -67,7 +67,7 @@ def machine(c: Context) -> None:
             c.config.machine_options[option] = value
 
 
-ACCEL_OPTIONS = ("thread", "tb-size", "split-wx", "one-insn-per-tb", "kernel-irqchip", "igd-passthru",
+ACCEL_OPTIONS = ("jit", "tb-size", "thread", "split-wx", "one-insn-per-tb", "kernel-irqchip", "igd-passthru",
                  "kvm-shadow-mem", "dirty-ring-size", "notify-vmexit", "notify-window")  # fmt: skip
 OTHER_ACCELS = ("kvm", "xen", "hax", "hvf", "nvmm", "whpx", "qtest")
 
@@ -80,6 +80,17 @@ def accel(c: Context) -> None:
     for option in pairs:
         if option not in ACCEL_OPTIONS:
             raise at(c.option, c.value, f"Property '{option}' not found{suggestion(option, ACCEL_OPTIONS)}")
+    if "jit" in pairs:
+        if pairs["jit"] not in ("on", "off"):
+            raise at(c.option, c.value, "Property 'jit': 'on' or 'off' is expected")
+        c.config.jit = pairs["jit"] == "on"
+    if "tb-size" in pairs:
+        if not pairs["tb-size"].isdigit() or not 1 <= int(pairs["tb-size"]) <= 1024:
+            raise at(c.option, c.value, "Property 'tb-size': MiB for translated code, 1 to 1024, are expected")
+        c.config.tb_size = int(pairs["tb-size"])
+    for option in pairs:
+        if option not in ("jit", "tb-size"):
+            c.warn(f"-{c.option} {c.value}: {option} has no effect here")
     c.accels += [(part, f"-{c.option} {c.value}") for part in name.split(":")]
 
 

@@ -102,6 +102,8 @@ class MachineConfig:
     machine: str = "pc"
     machine_options: dict[str, Any] = field(default_factory=dict)
     accel: str = "tcg"
+    jit: bool = True  # compile hot blocks where the host can
+    tb_size: int = 0  # MiB for them; 0: the usual
     cpu: str = ""  # model and features, as given; "": the board's default
     smp: int = 1
     ram_size: int = 128 << 20

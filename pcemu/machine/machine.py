@@ -29,6 +29,11 @@ CPU_LOG_ITEMS = frozenset(("in_asm", "exec", "cpu", "int"))
 MAX_STATE_DUMPS = 1  # a guest that triple-faults for ever must not fill a disk
 
 
+def translated(config: MachineConfig) -> dict[str, int]:
+    """Arguments of core.Memory: the room for decoded blocks; compiled code has as much of its own (-accel tcg,tb-size=)."""
+    return {"tb_size": config.tb_size << 20} if config.tb_size else {}
+
+
 class Machine(MachineBase):
     """``Machine(config).build().run()``; `core` stands in for the compiled core in tests."""
 
@@ -50,7 +55,7 @@ class Machine(MachineBase):
             self.trace_log.open_file(config.trace_file, "-trace file=")
         tracer = Tracer(config.trace_events, self.trace_log.write) if config.trace_events else Tracer()
         clock = MachineClock(core.Clock(shift, icount.sleep if icount else True))
-        super().__init__(core.Memory(), core.IoSpace(), clock, ram_size=config.ram_size, seed=config.seed,
+        super().__init__(core.Memory(**translated(config)), core.IoSpace(), clock, ram_size=config.ram_size, seed=config.seed,
                          log=log, tracer=tracer)  # fmt: skip
         self.rtc_config = config.rtc
         self.globals = list(config.globals)

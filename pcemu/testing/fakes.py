@@ -160,6 +160,9 @@ class FakeCpu:
     def runnable(self) -> bool:
         return bool(self.script) and not self.halted
 
+    def enable_jit(self, size: int = 0, heat: int = 0) -> bool:
+        return False
+
     def reset(self) -> None:
         self.resets += 1
         self.halted = False
