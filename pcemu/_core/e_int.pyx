@@ -25,7 +25,6 @@ cdef bint has_bmi = host_has(b"bmi")
 
 cdef bint e_mov(J* j, Op* op, int sz, u32 form) noexcept nogil:
     cdef int d = HR[gnum(sz, op.reg)]
-    cdef s64 v
     if form == FORM_RR:
         will_write(j, gnum(sz, op.reg), 0)
         if is_high(sz, op.reg) or is_high(sz, op.rm) or d < 0:
@@ -412,8 +411,6 @@ cdef bint e_shift(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     cdef u32 cnt = op.imm & (63 if sz == 3 else 31)
     cdef int d, z = 3 if sz == 3 else 2
     cdef u32 kind = (K_SHL if sub == 4 else K_SHR) + sz
-    cdef u8* skip
-    cdef Loc dst
     cdef u32 b8 = 0 if sz == 0 else 1
     if form == FORM_MC or form != FORM_MI and is_high(sz, op.reg):
         return 0
@@ -721,7 +718,6 @@ cdef bint e_leave(J* j, Op* op, int sz) noexcept nogil:
 
 cdef void by_cache(J* j) noexcept nogil:
     """Go to the pc in rcx, by the jump cache."""
-    cdef Stub* s
     rr(j, 3, 0x8B, H_T, H_CX)
     rr(j, 3, 0xC1, 5, H_T)
     e8(j, 12)
@@ -987,7 +983,6 @@ cdef bint e_scan(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     """BSF BSR TZCNT LZCNT POPCNT."""
     cdef u32 need = j.live[j.i]
     cdef int d = HR[op.reg], t
-    cdef Loc res
     if sz == 1 or sub == 4 and not has_popcnt or 2 <= sub < 4 and not has_bmi:
         return 0
     if form == FORM_RM:

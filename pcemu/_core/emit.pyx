@@ -367,7 +367,8 @@ cdef void want(J* j, u32 cc) noexcept nogil:
         sz = n.size
         j.host_lo = j.op_stub
         if n.type == N_CMP or n.type == N_TEST:
-            if n.res.t == L_REG and not is_high(sz, n.res.g) and HR[gnum(sz, n.res.g)] >= 0 and not (n.src.t == L_REG and is_high(sz, n.src.g)):
+            if (n.res.t == L_REG and not is_high(sz, n.res.g) and HR[gnum(sz, n.res.g)] >= 0
+                    and not (n.src.t == L_REG and is_high(sz, n.src.g))):
                 if n.type == N_CMP:
                     alu_loc(j, sz, 7, HR[gnum(sz, n.res.g)], &n.src, AT_CC_SRC)
                 elif n.src.t == L_IMM:

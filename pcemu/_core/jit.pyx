@@ -180,7 +180,6 @@ cdef u8* do_goto(Cpu* c, void* arg) noexcept nogil:
     cdef u64 pc = c.jtmp
     cdef JcEntry* e = &c.jc[(pc ^ (pc >> 12)) & JC_MASK]
     cdef EmitRow row
-    cdef int n
     if UNLIKELY(c.mode & M_CODE64 and <u64>(<s64>(pc << 16) >> 16) != pc):
         # into the hole: the instruction faults, with the stack pointer as it was
         row = emit_rows[op.jit >> 48]
@@ -246,7 +245,6 @@ cdef void to_c(J* j, void* fn) noexcept nogil:
 
 cdef void make_thunks(J* j) noexcept:
     cdef u8* base = j.p
-    cdef u8* out
     cdef u8* at
     cdef int i
     cdef void* fns[8]

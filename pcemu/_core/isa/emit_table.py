@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-CC = "o no b nb z nz be nbe s ns p np l nl le nle".split()
+CC = ["o", "no", "b", "nb", "z", "nz", "be", "nbe", "s", "ns", "p", "np", "l", "nl", "le", "nle"]
 
 
 def _cc(prefix: str) -> str:
