@@ -327,6 +327,10 @@ def _open_qcow2(graph: Graph, o: Options) -> Node:
     return open_image(graph, o)
 
 
+def driver_names() -> list[str]:
+    return sorted(_OPENERS)
+
+
 def _openers() -> dict[str, Opener]:
     return _OPENERS
 

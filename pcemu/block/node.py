@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any
+from typing import Any, Self
 
 from . import iov
 from .errors import BlockError
@@ -130,7 +130,7 @@ class Node:
         """Bytes the host has set aside."""
         return sum(child.allocated() for child in self.children())
 
-    def __enter__(self) -> Node:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

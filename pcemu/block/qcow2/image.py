@@ -82,6 +82,7 @@ class Qcow2Node(Node):
         self._request_number = 0
         self._frees: list[tuple[int, int, int]] = []  # (request number, offset, clusters)
         self._unpacked: OrderedDict[int, bytes] = OrderedDict()
+        self._holes: bool | None = None
         self._pack_at = 0  # where the next compressed cluster may begin, 0: in a new cluster
         self._file_end = file.size
         if not self.read_only and h.incompatible & hdr.CORRUPT and repair:
@@ -879,6 +880,22 @@ class Qcow2Node(Node):
         if kind is Kind.ZERO:
             return Extent(Status.ZERO, run)
         return Extent(Status.HOLE, run)
+
+    def has_holes(self) -> bool:
+        """Does the file take clearly less room than its clusters (preallocated, for instance)?"""
+        if self._holes is None:
+            real = self.file.allocated() // self.cluster_size
+            threshold = max(real * 10 // 9, real + 2)
+            used = 0
+            with self.lock:
+                counts = self.refcounts
+                for index in range(len(counts.table)):
+                    block = counts.block(index)
+                    used += len(block.data) - block.data.count(0) if block is not None else 0
+                    if used >= threshold:
+                        break
+            self._holes = used >= threshold
+        return self._holes
 
     def truncate(self, size: int) -> None:
         """Grow or shrink the disk."""

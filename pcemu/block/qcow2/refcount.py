@@ -36,11 +36,10 @@ def pack_counts(counts: array[int], order: int) -> bytes:
     if order < 3:
         bits = 1 << order
         per_byte = 8 >> order
-        packed = bytearray(len(counts) // per_byte)
+        packed = 0  # one long number: every value stays inside its byte
         for index in range(per_byte):
-            for at, value in enumerate(counts[index::per_byte]):
-                packed[at] |= value << (index * bits)
-        return bytes(packed)
+            packed |= int.from_bytes(counts[index::per_byte].tobytes(), "little") << (index * bits)
+        return packed.to_bytes(len(counts) // per_byte, "little")
     if SWAP and order > 3:
         counts = counts[:]
         counts.byteswap()

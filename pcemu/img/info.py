@@ -1,0 +1,99 @@
+"""info: what an image says of itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pcemu.block.node import Node
+from pcemu.block.qcow2.header import COMPRESSION_TYPES, CORRUPT, DIRTY, LAZY_REFCOUNTS
+from pcemu.block.qcow2.image import Qcow2Node
+from pcemu.block.qcow2.open import resolve
+from pcemu.block.qcow2.snapshot import read_snapshots
+from pcemu.qom.units import format_size
+
+from .common import Arguments, ImgError, open_image
+from .snapshot import table
+
+
+def facts(node: Node, filename: str) -> dict[str, Any]:
+    """As in QMP's ImageInfo."""
+    found: dict[str, Any] = {"virtual-size": node.size, "filename": filename}
+    if not isinstance(node, Qcow2Node):
+        return found | {"format": node.driver, "actual-size": node.allocated(), "dirty-flag": False}
+    h = node.header
+    found |= {"cluster-size": h.cluster_size, "format": "qcow2", "actual-size": node.file.allocated()}
+    data: dict[str, Any] = {"compat": "0.10" if h.version == 2 else "1.1", "compression-type": COMPRESSION_TYPES[h.compression]}
+    if h.version >= 3:
+        data["lazy-refcounts"] = bool(h.compatible & LAZY_REFCOUNTS)
+    data["refcount-bits"] = 1 << h.refcount_order
+    if h.version >= 3:
+        data["corrupt"] = bool(h.incompatible & CORRUPT)
+        data["extended-l2"] = h.extended_l2
+    found["format-specific"] = {"type": "qcow2", "data": data}
+    if h.backing_file:
+        found["backing-filename"] = h.backing_file
+        found["full-backing-filename"] = resolve(node.file, h.backing_file)
+        if h.backing_format:
+            found["backing-filename-format"] = h.backing_format
+    shots, _ = read_snapshots(node)
+    if shots:
+        found["snapshots"] = [
+            {"id": shot.id, "name": shot.name, "vm-state-size": shot.vm_state_size, "date-sec": shot.date_ns // 10**9,
+             "date-nsec": shot.date_ns % 10**9, "vm-clock-sec": shot.vm_clock_ns // 10**9,
+             "vm-clock-nsec": shot.vm_clock_ns % 10**9, **({"icount": shot.icount} if shot.icount != -1 else {})}
+            for shot in shots
+        ]  # fmt: skip
+    found["dirty-flag"] = bool(h.incompatible & DIRTY)
+    return found
+
+
+def human(found: dict[str, Any], node: Node) -> str:
+    lines = [f"image: {found['filename']}", f"file format: {found['format']}",
+             f"virtual size: {format_size(found['virtual-size'])} ({found['virtual-size']} bytes)",
+             f"disk size: {format_size(found['actual-size'])}"]  # fmt: skip
+    if "cluster-size" in found:
+        lines.append(f"cluster_size: {found['cluster-size']}")
+    if found["dirty-flag"]:
+        lines.append("cleanly shut down: no")
+    if "backing-filename" in found:
+        name, full = found["backing-filename"], found["full-backing-filename"]
+        lines.append(f"backing file: {name}" + (f" (actual path: {full})" if full != name else ""))
+        if "backing-filename-format" in found:
+            lines.append(f"backing file format: {found['backing-filename-format']}")
+    if "snapshots" in found:
+        assert isinstance(node, Qcow2Node)
+        lines.append(table(read_snapshots(node)[0]))
+    if "format-specific" in found:
+        lines.append("Format specific information:")
+        for key, value in found["format-specific"]["data"].items():
+            text = {True: "true", False: "false"}[value] if isinstance(value, bool) else value
+            lines.append(f"    {key.replace('-', ' ')}: {text}")
+    return "\n".join(lines)
+
+
+def run(args: Arguments) -> int:
+    filename = args.filename()
+    as_json, chain = args.json(), args.has("backing-chain")
+    fmt = args.get("f")
+    found: list[dict[str, Any]] = []
+    texts: list[str] = []
+    seen: set[str] = set()
+    while True:
+        if filename in seen:
+            raise ImgError(f"Backing file '{filename}' creates an infinite loop.")
+        seen.add(filename)
+        with open_image(filename, fmt, image_opts=args.has("image-opts") and not found, share=args.has("U"), backing=False,
+                        repair=False) as node:  # fmt: skip
+            if args.has("image-opts") and not found:
+                filename = node.filename
+            found.append(facts(node, filename))
+            texts.append(human(found[-1], node))
+        if not chain or "full-backing-filename" not in found[-1]:
+            break
+        filename, fmt = found[-1]["full-backing-filename"], found[-1].get("backing-filename-format")
+    if as_json:
+        print(json.dumps(found if chain else found[0], indent=4))
+    else:
+        print("\n\n".join(texts))
+    return 0
