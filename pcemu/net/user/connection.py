@@ -36,6 +36,8 @@ FIRST_RTO, LEAST_RTO, MOST_RTO = 1000 * MS, 200 * MS, 60_000 * MS
 SYN_TRIES, DATA_TRIES = 6, 12
 TIME_WAIT_NS = 2000 * MS  # nothing stays longer than that on a wire this short
 WINDOW_SHIFT = 7
+QUICK_ACKS = 20  # at the beginning, while the guest finds out how fast it may be (and as long as it says little)
+LAZY_BYTES = 192 << 10  # later an acknowledgement waits for this much, or for LAZY_NS: each is work for the guest
 MOST_EARLY = 512  # pieces that arrived out of order
 HUNGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
@@ -60,8 +62,8 @@ class Connection:
     """`end` is a non-blocking stream socket, or something with its recv, send, shutdown, close and fileno."""
 
     __slots__ = (
-        "_gso", "_ip_sum", "_plain", "_sum", "_timer", "_timer_at", "ack_due", "duplicates", "early", "early_bytes", "end",
-        "eof", "fin_at", "fin_sent", "from_host", "guest_fin", "hungup", "kept", "key", "max_window", "mss", "net", "queued",
+        "_gso", "_ip_sum", "_plain", "_sum", "_timer", "_timer_at", "ack_due", "acked_to", "duplicates", "early", "early_bytes", "end",
+        "eof", "fin_at", "fin_sent", "from_host", "guest_fin", "hungup", "kept", "key", "lazy", "max_window", "mss", "net", "queued", "quick",
         "rcv_edge", "rcv_nxt", "rcv_scale", "readable", "recover", "rto", "rttvar", "sack", "sent", "shut", "snd_edge",
         "snd_nxt", "snd_scale", "snd_una", "srtt", "state", "tcp", "timed", "to_host", "tries", "waits", "wl1", "wl2",
         "writable",
@@ -103,6 +105,9 @@ class Connection:
         self.fin_at: int | None = None
         self.guest_fin = False
         self.ack_due = False
+        self.acked_to = 0  # what the guest was told last
+        self.quick = QUICK_ACKS  # acknowledgements still to be sent at once
+        self.lazy = False  # one is to be sent soon
         self.queued = False
         self._timer = self.net.machine.clock.timer(self._on_timer)
         self._timer_at: int | None = None
@@ -195,6 +200,7 @@ class Connection:
         if not self._process_ack(rel, ack, window, size or flags & FIN, options):
             return
         if extent and not self.guest_fin:
+            orderly = rel == 0 and not self.early
             if flags & FIN and rel + size <= room:
                 self.fin_at = self.rcv_nxt + rel + size
             if rel < 0:
@@ -213,7 +219,12 @@ class Connection:
                 self.rcv_edge = max(self.rcv_edge, self.rcv_nxt)
                 self.guest_fin = True
                 self._shut_host()
-            self._ack_soon()
+                self._ack_soon()
+            elif not orderly or self.quick or self.rcv_nxt - self.acked_to >= LAZY_BYTES:
+                self._ack_soon()
+            elif not self.lazy:
+                self.lazy = True
+                self.tcp.ack_later(self)
 
     def _early_segment(self, seq: int, ack: int, flags: int, window: int, options: memoryview) -> None:
         """Before both sides have agreed."""
@@ -503,6 +514,9 @@ class Connection:
         window = 0
         if flags & ACK:
             self.ack_due = False
+            self.acked_to = self.rcv_nxt
+            if self.quick:
+                self.quick -= 1
             free = self.tcp.window() - self.kept
             if self.tcp.buffered >= self.tcp.most_buffered:
                 free = 0

@@ -24,6 +24,7 @@ BUFFERED = 64 << 20  # bytes all connections together keep for a slow host, and 
 LARGEST_WINDOW = 1 << 20  # what one connection gets of it
 SMALLEST_WINDOW = 64 << 10
 LISTEN_QUEUE = 128
+LAZY_NS = 1_000_000
 
 Key = tuple[bytes, int, bytes, int]  # guest's address and port, the other's
 
@@ -40,6 +41,8 @@ class Tcp:
         self.work: deque[Connection] = deque()  # those that have something to send to the guest
         self.buffered = 0  # bytes kept for slow sockets of the host, and out of order
         self.most_buffered = BUFFERED
+        self._lazy: list[Connection] = []
+        self._lazy_timer = net.machine.clock.timer(self._ack_lazy)
         self.waiting: deque[Connection] = deque()  # in TIME_WAIT, oldest first
 
     # -- from the guest -------------------------------------------------------------------------------------
@@ -192,6 +195,20 @@ class Tcp:
             if connection.output():
                 connection.enqueue()
 
+    def ack_later(self, connection: Connection) -> None:
+        """It has something to acknowledge, but nothing that is in a hurry."""
+        self._lazy.append(connection)
+        if not self._lazy_timer.pending:
+            self._lazy_timer.arm_in(LAZY_NS)
+
+    def _ack_lazy(self) -> None:
+        lazy, self._lazy = self._lazy, []
+        for connection in lazy:
+            connection.lazy = False
+            if connection.acked_to != connection.rcv_nxt:
+                connection._ack_soon()
+        self.pump()
+
     def initial_sequence(self) -> int:
         return int.from_bytes(os.urandom(4), "big")
 
@@ -203,6 +220,8 @@ class Tcp:
             sock.close()
         self.listeners.clear()
         self.work.clear()
+        self._lazy.clear()
+        self._lazy_timer.cancel()
 
     def describe(self) -> list[tuple[str, int, str, int, str, int, int, int]]:
         """Rows of `info usernet`: state, fd, source, port, destination, port, bytes for the host, bytes for the guest."""
