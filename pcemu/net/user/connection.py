@@ -206,7 +206,7 @@ class Connection:
             if rel < 0:
                 payload, rel = payload[-rel:], 0
             if rel + len(payload) > room:
-                payload = payload[: max(room - rel, 0)]
+                payload, orderly = payload[: max(room - rel, 0)], False
             if payload:
                 if rel == 0:
                     self._deliver(payload)
