@@ -14,6 +14,7 @@ from pcemu._core.decode cimport DEC_MORE, add_handler, decode, set_exit_op, set_
 from pcemu._core.interrupts cimport breakpoint_hits, deliver_debug, deliver_exception, deliver_irq, deliver_nmi, rf_set
 from pcemu._core.jit cimport jc_code, jit_init, jit_mode, set_warm_op
 from pcemu._core.mmu cimport IoSpace, Memory
+from pcemu._core.pcid cimport free_pcids
 from pcemu._core.simd cimport fp_enter, fp_leave
 from pcemu._core.state_regs cimport get_reg, reset_cpu, set_reg
 
@@ -607,6 +608,7 @@ cdef class CpuCore:
             if self.clock is not None and self.clock.c == self.c:
                 self.clock.c = NULL
             free(self.c.cpuid_tab)
+            free_pcids(self.c)
             aligned_free(self.c)
 
     def load_cpuid(self):

@@ -39,6 +39,12 @@ cdef bint probe_write_at_cpl(Cpu* c, u64 va, int size, u32 cpl) noexcept nogil
 cdef void update_mode(Cpu* c) noexcept nogil     # after CPL, CS, SS, DS, ES, CR0, CR4, EFER, XCR0, EFLAGS.TF/VM/AC changed
 cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil
 cdef void invlpg(Cpu* c, u64 va) noexcept nogil
+cdef void flush_cw(Cpu* c) noexcept nogil
+
+cdef inline u64 no_tag(u64 slot) noexcept nogil:
+    """A tag that no address with this slot's index in the TLB matches."""
+    return (slot ^ 1) << 12
+
 cdef bint load_pdptes(Cpu* c, u64 cr3) noexcept nogil   # PAE: false = #GP(0) pending (reserved bits)
 cdef bint translate(Cpu* c, u64 va, u64* pa) noexcept nogil   # debug: no A/D update, no fault
 

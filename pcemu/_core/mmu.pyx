@@ -353,11 +353,6 @@ cdef bint load_pdptes(Cpu* c, u64 cr3) noexcept nogil:
 
 # ======================================================================================================= TLB
 
-cdef inline u64 no_tag(u64 slot) noexcept nogil:
-    """A tag that no address with this slot's index matches."""
-    return (slot ^ 1) << 12
-
-
 cdef void reset_tlb(Tlb* t) noexcept nogil:
     cdef u64 i
     for i in range(<u64>TLB_SIZE):
@@ -378,6 +373,7 @@ cdef void init_tlbs(Cpu* c) noexcept nogil:
         c.jc[i].block = NULL
     c.jc_gen = 1
     c.jckey = <u64>c.jc_gen << 32 | c.mode
+    c.tlb_gen = 1
 
 
 cdef void flush_one(Tlb* t, bint globals_too) noexcept nogil:
@@ -404,7 +400,7 @@ cdef void bump_jc(Cpu* c) noexcept nogil:
     c.jckey = <u64>c.jc_gen << 32 | c.mode
 
 
-cdef inline void flush_cw(Cpu* c) noexcept nogil:
+cdef void flush_cw(Cpu* c) noexcept nogil:
     if c.cw_used:
         memset(c.cw, 0, sizeof(c.cw))
         c.cw_used = 0
@@ -418,6 +414,7 @@ cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil:
         flush_one(&c.tw[i], globals_too)
         flush_one(&c.tx[i], globals_too)
     if globals_too:
+        c.tlb_gen += 1
         c.large_pages = 0
         memset(c.large_bloom, 0, sizeof(c.large_bloom))
     bump_jc(c)

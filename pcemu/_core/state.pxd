@@ -486,6 +486,8 @@ cdef struct Cpu:
     u64 n_bad_msr       # accesses to MSRs that do not exist, and the last one
     u32 bad_msr
     u32 bad_msr_write
+    void* pcids         # TLB entries of address spaces that do not run (pcid.pyx)
+    u64 tlb_gen         # counts flushes of everything; never 0
     JcEntry jc[4096]
     Tlb tr[3]
     Tlb tw[3]

@@ -2,6 +2,7 @@
 """System registers, descriptor tables and selectors, TLB and caches (SDM vol. 2; vol. 3, chapter 2)."""
 from pcemu._core.access cimport *
 from pcemu._core.hooks cimport cr8_access
+from pcemu._core.pcid cimport PCID_MASK, forget_pcid, forget_pcids, switch_pcid
 from pcemu._core.segments cimport *
 from pcemu._core.sysop cimport *
 
@@ -13,7 +14,6 @@ cdef enum:
     DR6_FIXED = 0xFFF0FF0       # with bits 28-31
     DR6_BITS = 0xE00F
     DR7_GD = 1 << 13
-    PCID_MASK = 0xFFF
 
 # ------------------------------------------------------------------------------------------- control registers
 
@@ -51,9 +51,12 @@ cdef bint set_cr0(Cpu* c, u64 v) noexcept nogil:
 
 
 cdef bint set_cr3(Cpu* c, u64 v) noexcept nogil:
-    """With PCIDs, bit 63 keeps what the new PCID has in the TLB; nothing is ever kept here that it would have to."""
+    """With PCIDs, bit 63 flushes nothing; without it the new PCID's entries go (SDM vol. 3, 4.10.4.1)."""
+    cdef bint keep = 0
+    cdef u64 old = c.cr3 & PCID_MASK
     if c.efer & EFER_LMA:
         if c.cr4 & CR4_PCIDE:
+            keep = v >> 63
             v &= ~(<u64>1 << 63)
         if v & ~c.phys_mask:
             return exc_err(c, EXC_GP, 0)
@@ -62,7 +65,10 @@ cdef bint set_cr3(Cpu* c, u64 v) noexcept nogil:
         if c.cr0 & CR0_PG and c.cr4 & CR4_PAE and not mmu.load_pdptes(c, v):
             return 0
     c.cr3 = v
-    mmu.flush_tlb(c, 0)
+    if c.cr4 & CR4_PCIDE:
+        switch_pcid(c, old, v & PCID_MASK, keep)
+    else:
+        mmu.flush_tlb(c, 0)
     return 1
 
 
@@ -511,7 +517,7 @@ cdef Op* op_invlpg(Cpu* c, Op* op) noexcept nogil:
 
 
 cdef Op* op_invpcid_rm(Cpu* c, Op* op) noexcept nogil:
-    """One current address space is kept in the TLB, so that every type comes down to a page, all, or all but globals."""
+    """A page or all of a PCID, everything, everything but global pages. Of a PCID that does not run, all goes for a page."""
     cdef u64 kind = c.r[op.reg] if c.mode & M_CODE64 else <u32>c.r[op.reg]
     cdef u64 pcid, va
     cdef u8* p = ld(c, op, 16)
@@ -524,10 +530,15 @@ cdef Op* op_invpcid_rm(Cpu* c, Op* op) noexcept nogil:
     if kind == 0:
         if not c.cr4 & CR4_PCIDE or pcid == (c.cr3 & PCID_MASK):
             mmu.invlpg(c, va)
+        else:
+            forget_pcid(c, pcid)
     elif kind == 1:
         if not c.cr4 & CR4_PCIDE or pcid == (c.cr3 & PCID_MASK):
             mmu.flush_tlb(c, 0)
+        else:
+            forget_pcid(c, pcid)
     else:
+        forget_pcids(c)
         mmu.flush_tlb(c, kind == 2)
     return leave(c, next_pc(c, op))
 

@@ -253,7 +253,8 @@ def system(rng: Random, bits: int) -> bytes:
     kind = rng.randrange(18)
     rexed = b"\x44" if bits == 64 and rng.random() < 0.1 else b""
     if kind == 0:
-        n, values = rng.choice(((0, CR0S), (3, (TABLES, TABLES | 0x18, rng.choice(ADDRESSES))), (4, CR4S)))
+        spaces = (TABLES, TABLES | 0x18, TABLES | 1 << 63, TABLES | 0x18 | 1 << 63) if bits == 64 else (TABLES, TABLES | 0x18)
+        n, values = rng.choice(((0, CR0S), (3, (*spaces, rng.choice(ADDRESSES))), (4, CR4S)))
         return load(rng, bits, 0, rng.choice(values)) + rexed + bytes((0x0F, 0x22, 0xC0 | n << 3))
     if kind == 1:
         return rexed + bytes((0x0F, rng.choice((0x20, 0x21)), 0xC0 | rng.randrange(64)))
