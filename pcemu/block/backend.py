@@ -8,6 +8,8 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic_ns
 from typing import Any
 
 from . import iov
@@ -18,6 +20,26 @@ from .pool import ThreadPool
 Done = Callable[[int], object]
 
 INLINE_LIMIT = 1 << 20  # larger reads go to the pool even if the host has them in memory: copying takes its time
+
+
+@dataclass
+class Counts:
+    """Requests of one kind."""
+
+    done: int = 0
+    bytes: int = 0
+    ns: int = 0  # from the request to its end, all together
+    failed: int = 0
+    invalid: int = 0  # refused: beyond the end, or a write to a read-only disk
+
+
+class Statistics:
+    """What a back end has done; kinds are rd, wr, flush and unmap (discard)."""
+
+    def __init__(self) -> None:
+        self.kinds = {kind: Counts() for kind in ("rd", "wr", "flush", "unmap")}
+        self.highest = 0  # the end of what was written farthest behind
+        self.last_ns = 0  # the host's time when the last request ended
 
 
 class BlockBackend:
@@ -45,6 +67,8 @@ class BlockBackend:
         self.owner = ""
         self.in_flight = 0
         self.failures = 0
+        self.stats = Statistics()
+        self.io_status = "ok"  # of a device that stopped the machine: "failed" or "nospace"
         self.on_resize: Callable[[], object] | None = None
         self._post = post
         self._pool = pool or ThreadPool()
@@ -78,8 +102,10 @@ class BlockBackend:
         """Read into writable views of bytes, from byte `offset` on. EIO beyond the end."""
         length = iov.total(views)
         if offset < 0 or offset + length > self.size:
+            self.stats.kinds["rd"].invalid += 1
             self._finish(done, errno.EIO)
             return
+        done = self._counted("rd", length, done)
         if length <= INLINE_LIMIT:
             try:
                 if self.root.try_pread(offset, views):
@@ -94,6 +120,8 @@ class BlockBackend:
         length = iov.total(views)
         if not self._writable(offset, length, done):
             return
+        done = self._counted("wr", length, done)
+        self.stats.highest = max(self.stats.highest, offset + length)
         fua = fua or not self.write_cache
         if self.detect_zeroes != "off":
             unmap = self.detect_zeroes == "unmap" and self.discard_enabled
@@ -110,6 +138,7 @@ class BlockBackend:
 
     def flush(self, done: Done) -> None:
         """What was done before is stable when this is done."""
+        done = self._counted("flush", 0, done)
         if self.read_only:
             self._finish(done, 0)
             return
@@ -117,8 +146,9 @@ class BlockBackend:
 
     def discard(self, offset: int, length: int, done: Done) -> None:
         """The contents are not needed any more. A hint; does nothing unless discard=unmap."""
-        if not self._writable(offset, length, done):
+        if not self._writable(offset, length, done, "unmap"):
             return
+        done = self._counted("unmap", length, done)
         if not self.discard_enabled:
             self._finish(done, 0)
             return
@@ -128,6 +158,7 @@ class BlockBackend:
         """Zeroes from `offset` on; with `unmap` the space may be given back (if discard=unmap)."""
         if not self._writable(offset, length, done):
             return
+        done = self._counted("wr", length, done)
         unmap = unmap and self.discard_enabled
         self._submit(lambda: self._zero(offset, length, unmap, not self.write_cache), done)
 
@@ -152,11 +183,29 @@ class BlockBackend:
 
     # -- the machinery ----------------------------------------------------------------------------------------
 
-    def _writable(self, offset: int, length: int, done: Done) -> bool:
+    def _counted(self, kind: str, length: int, done: Done) -> Done:
+        """`done`, which keeps the statistics first."""
+        counts, start = self.stats.kinds[kind], monotonic_ns()
+
+        def finished(number: int) -> None:
+            self.stats.last_ns = now = monotonic_ns()
+            counts.ns += now - start
+            if number:
+                counts.failed += 1
+            else:
+                counts.done += 1
+                counts.bytes += length
+            done(number)
+
+        return finished
+
+    def _writable(self, offset: int, length: int, done: Done, kind: str = "wr") -> bool:
         if self.read_only:
+            self.stats.kinds[kind].invalid += 1
             self._finish(done, errno.EPERM)
             return False
         if offset < 0 or length < 0 or offset + length > self.size:
+            self.stats.kinds[kind].invalid += 1
             self._finish(done, errno.EIO)
             return False
         return True

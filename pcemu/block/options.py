@@ -28,9 +28,7 @@ NewDevice = tuple[str, dict[str, str], str]
 def build(machine: Any, blockdevs: Sequence[Mapping[str, Any]], drives: Sequence[Mapping[str, str]],
           snapshot: bool = False) -> list[NewDevice]:  # fmt: skip
     """Open everything; returns the devices that if=virtio asks for. Errors name the option."""
-    graph = Graph()
-    pool = ThreadPool()
-    machine.block_graph, machine.block_pool = graph, pool
+    graph_of(machine)
     devices: list[NewDevice] = []
     for index, options in enumerate(blockdevs):
         where = f"-blockdev {options.get('node-name', index)}"
@@ -48,6 +46,14 @@ def build(machine: Any, blockdevs: Sequence[Mapping[str, Any]], drives: Sequence
         if device is not None:
             devices.append((*device, where))
     return devices
+
+
+def graph_of(machine: Any) -> Graph:
+    """The machine's graph of nodes and its threads, made when the first disk comes."""
+    if machine.block_graph is None:
+        machine.block_graph, machine.block_pool = Graph(), ThreadPool()
+    graph: Graph = machine.block_graph
+    return graph
 
 
 def close(machine: Any) -> None:
@@ -81,6 +87,27 @@ def add_blockdev(machine: Any, spec: Spec) -> None:
         for child in node.children():
             if child.node_name:
                 graph.users.setdefault(child.node_name, f"node '{node.node_name}'")
+
+
+def remove_blockdev(machine: Any, name: str) -> None:
+    """Close a node that was added by name, if nobody uses it."""
+    graph: Graph = machine.block_graph
+    backend = machine.drives[name]
+    if backend.owner or backend.id:
+        raise BlockError(f"Node {name} is in use")
+    if name in graph.users:
+        raise BlockError(f"Node '{name}' is busy: node is used as {graph.users[name]}")
+    below = [node for node in _all(backend.root) if node.node_name]
+    for node in below:
+        if node is not backend.root and machine.drives[node.node_name].owner:
+            raise BlockError(f"Node '{name}' is busy: '{node.node_name}' below it is in use")
+    for node in below:
+        del machine.drives[node.node_name], graph.nodes[node.node_name]
+        graph.users.pop(node.node_name, None)
+    try:
+        backend.close()
+    except OSError as error:
+        raise BlockError(f"Node '{name}': {error.strerror or error}") from None
 
 
 def _all(node: Node) -> list[Node]:

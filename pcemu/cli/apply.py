@@ -250,7 +250,9 @@ def bios(c: Context) -> None:
 
 
 def device(c: Context) -> None:
-    from .devices import device_help, type_help
+    from pcemu.qom.listing import device_help
+
+    from .devices import type_help
 
     if c.value in optstr.HELP_WORDS:
         c.show(device_help())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from . import bios, direct, firmware, fwcfg, smbios, uuids
@@ -32,6 +33,7 @@ def load(machine: Any) -> None:
     if rtc is not None:
         firmware.fill_cmos(rtc, platform)
         _set_boot_order(rtc, config.boot.once or config.boot.order)
+        machine.boot_setter = partial(_set_boot_order, rtc)
     if getattr(machine.board, "smbios_entry_point_type", "32") != "32":
         raise LoaderError("-machine smbios-entry-point-type=64", "", "not implemented yet")
     smbios_config = smbios.parse_options(config.smbios)

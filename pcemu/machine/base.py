@@ -37,12 +37,15 @@ class MachineBase:
         self.tracer = tracer or Tracer()
         self.globals: list[tuple[str, str, Any]] = []  # -global: (driver, property, value)
         self.chardevs: dict[str, Any] = {}
+        self.block_graph: Any = None  # of the disks' nodes, made with the first of them
+        self.block_pool: Any = None
         self.drives: dict[str, Any] = {}  # BlockBackends by id and by node name
         self.objects: dict[str, UserObject] = {}  # -object
         self.netdevs: dict[str, NetClient] = {}  # -netdev
         self.net_clients: list[NetClient] = []  # both ends of every cable
         self.fds = Descriptors()
         self.listeners: list[Callable[[str, dict[str, Any]], None]] = []  # of events, by QMP's names
+        self.boot_setter: Callable[[str], None] | None = None  # boot_set: how firmware is told what to boot from
         self.adding_for_user = False  # a device that is made now is the user's
         self._numbers = {False: 0, True: 0}  # of devices without an id made so far, the board's and the user's
         self.by_id: dict[str, Device] = {}
@@ -94,6 +97,11 @@ class MachineBase:
             device.number = self._numbers[device.user_made]
             self._numbers[device.user_made] += 1
         self.devices.append(device)
+
+    def unnumber(self, device: Device) -> None:
+        """A device that turned out to be a part of another gives its number back, if it is the last one given."""
+        if device.number == self._numbers[device.user_made] - 1:
+            self._numbers[device.user_made] -= 1
 
     def remove_device(self, device: Device) -> None:
         self.devices.remove(device)

@@ -397,7 +397,7 @@ class Machine(MachineBase):
         if self._closed:
             return
         self._closed = True
-        if self.drives:
+        if self.block_graph is not None:
             from pcemu.block import options
 
             options.close(self)

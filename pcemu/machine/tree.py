@@ -132,7 +132,7 @@ class DeviceNode(Node):
         yield Entry("realized", "bool", lambda: device.realized)
         yield Entry("hotplugged", "bool", lambda: device.hotplugged)
         yield Entry("hotpluggable", "bool", lambda: bus is not None and bus.hotpluggable)
-        for decl in device._properties.values():
+        for decl in device.user_properties().values():
             yield Entry(decl.name, decl.type_label(), partial(tree.value, device, decl), partial(self._set, decl), decl.help)
         yield from device.live_entries()
 
@@ -297,7 +297,7 @@ class Tree:
 
     def value(self, owner: Any, decl: PropertyDecl) -> Any:
         """A property's value as JSON: links are paths, ids of back ends are names."""
-        value = getattr(owner, decl.attr)
+        value = owner.get_property(decl.name) if isinstance(owner, Device) else getattr(owner, decl.attr)
         if value is None:
             return ""
         if decl.kind == "link" or decl.kind == "object":

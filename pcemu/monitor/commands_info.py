@@ -150,7 +150,7 @@ def info_lapic(ctx: Context, apic_id: int | None) -> str:
     else:
         chosen = [apic for apic in apics if apic.apic_id == apic_id]
     if not chosen:
-        return "No local APIC\n"
+        return "No local APIC\n" if apic_id is None else "No CPU available\n"
     from pcemu.hw.intc.apic_info import info_lapic as lines
 
     return "".join(line + "\n" for line in lines(chosen[0]))

@@ -17,6 +17,7 @@ struct  Memdev                id?: str, size: int, merge: bool, dump: bool, prea
                               host-nodes: [int], policy: HostMemPolicy
 struct  HumanReadableText     human-readable-text: str
 struct  MouseInfo             name: str, index: int, current: bool, absolute: bool
+struct  VirtioInfo            path: str, name: str
 struct  IOThreadInfo          id: str, thread-id: int, poll-max-ns: int, poll-grow: int, poll-shrink: int, aio-max-batch: int
 enum    RebootAction          reset shutdown
 enum    ShutdownAction        poweroff pause
@@ -72,7 +73,7 @@ def _show_memdev(found: list[dict[str, Any]]) -> str:
         for name in ("merge", "dump", "prealloc", "share", "reserve"):
             text += f"  {name}: {'true' if each[name] else 'false'}\n"
         text += f"  policy: {each['policy']}\n  host nodes: \n\n"
-    return text + "\n" if text else ""
+    return text
 
 
 @command("info memdev", help="show memory backends", qmp="query-memdev", returns="[Memdev]", render=_show_memdev)
@@ -137,6 +138,58 @@ def query_mice(ctx: Context) -> list[dict[str, Any]]:
     return [{**mouse, "current": number == 0} for number, mouse in enumerate(found)]
 
 
+def _pointer(ctx: Context) -> Any:
+    mice = query_mice(ctx)
+    if not mice:
+        raise CommandError("there is no mouse")
+    return ctx.machine.devices[mice[0]["index"]]
+
+
+MOST_MOVED = 1 << 15
+
+
+@command("mouse_move", "dx:l,dy:l,dz:l?", params="dx dy [dz]", help="send mouse move events")
+def mouse_move(ctx: Context, dx: int, dy: int, dz: int | None) -> None:
+    moved = [max(-MOST_MOVED, min(MOST_MOVED, distance)) for distance in (dx, dy, dz or 0)]
+    mouse = _pointer(ctx)
+    mouse.mouse_event(*moved, buttons=mouse.buttons)
+
+
+@command("mouse_button", "state:i", params="state", help="change mouse button state (1=L, 2=M, 4=R)")
+def mouse_button(ctx: Context, state: int) -> None:
+    mouse = _pointer(ctx)
+    left, middle, right = state & 1, state >> 1 & 1, state >> 2 & 1
+    mouse.mouse_event(buttons=left * mouse.LEFT | middle * mouse.MIDDLE | right * mouse.RIGHT)
+
+
+@command("mouse_set", "index:i", params="index", help="set which mouse device receives events")
+def mouse_set(ctx: Context, index: int) -> None:
+    if index not in (mouse["index"] for mouse in query_mice(ctx)):
+        raise CommandError(f"Mouse at index '{index}' not found")
+
+
+@command("boot_set", "bootdevice:s", params="bootdevice",
+         help="define new values for the boot device list (used from the next reset on)")
+def boot_set(ctx: Context, bootdevice: str) -> str:
+    machine = ctx.machine
+    if any(not "a" <= letter <= "p" for letter in bootdevice) or len(set(bootdevice)) != len(bootdevice):
+        raise CommandError(f"Invalid boot device list '{bootdevice}'")
+    if machine.boot_setter is None:
+        raise CommandError("no function defined to set boot device list for this architecture")
+    machine.boot_setter(bootdevice)
+    return f"boot device list now set to {bootdevice}\n"
+
+
+# ---- virtio -----------------------------------------------------------------------------------------------------------
+
+
+@command("info virtio", help="List all available virtio devices", qmp="x-query-virtio", returns="[VirtioInfo]",
+         render=lambda found: "".join(f"{each['path']} [{each['name']}]\n" for each in found) or "No VirtIO devices\n")
+def query_virtio(ctx: Context) -> list[dict[str, str]]:
+    return [{"path": ctx.machine.path_of(device), "name": device.type_name.removesuffix("-device")}
+            for device in reversed(ctx.machine.devices) if hasattr(device, "device_number")]
+
+
 # ---- ends -------------------------------------------------------------------------------------------------------------
 
 
@@ -150,7 +203,8 @@ def set_action(ctx: Context, **actions: str) -> None:
     config.no_shutdown = config.action_shutdown == "pause"
 
 
-@command("watchdog_action", "action:s", params="action", help="change watchdog action", qmp="watchdog-set-action",
+@command("watchdog_action", "action:s", params="[reset|shutdown|poweroff|pause|debug|none|inject-nmi]",
+         help="change watchdog action", qmp="watchdog-set-action",
          takes="action: WatchdogAction")
 def watchdog_action(ctx: Context, action: str) -> None:
     from .introspect import schema

@@ -227,6 +227,13 @@ def qom_list_properties(ctx: Context, typename: str) -> list[dict[str, Any]]:
     raise DeviceNotFound(f"Class '{typename[:200]}' not found")
 
 
+@command("info qdm", help="show qdev device model list")
+def info_qdm(ctx: Context) -> str:
+    from pcemu.qom.listing import device_help
+
+    return device_help(whole=True) + "\n"
+
+
 # ---- objects ----------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,8 @@ from .table import declare_types, event
 declare_types("""
 enum    ShutdownCause   none host-error host-qmp-quit host-qmp-system-reset host-signal host-ui guest-shutdown guest-reset \\
                         guest-panic subsystem-reset snapshot-load
+enum    IoOperationType  read write
+enum    BlockErrorAction ignore report stop
 enum    WatchdogAction  reset shutdown poweroff pause debug none inject-nmi
 """)
 
@@ -20,4 +22,6 @@ event("RESUME", help="the machine runs")
 event("RTC_CHANGE", "offset: int, qom-path: str", interval=1.0,
       help="the guest set its clock: seconds ahead of what -rtc says")
 event("DEVICE_DELETED", "device?: str, path: str", help="a device has left the machine")
+event("BLOCK_IO_ERROR", "device: str, node-name?: str, operation: IoOperationType, action: BlockErrorAction, nospace?: bool, "
+      "reason: str", help="a disk request failed; action says what became of it")
 event("DUMP_COMPLETED", "result: DumpQueryResult, error?: str", help="a detached memory dump has ended")

@@ -246,6 +246,7 @@ class Device(RegisterAccess):
         """Show `part` below this device in the object tree (the virtio device behind a PCI card, say)."""
         part.part_of = self
         self.parts[name] = part
+        self.machine.unnumber(part)
 
     def live_entries(self) -> Iterator[Any]:
         """Properties that are no declarations: computed, or changing while the machine runs (machine.tree.Entry)."""

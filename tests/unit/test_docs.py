@@ -90,7 +90,7 @@ MAY_IMPORT = {
     "block": {"qom"},
     "machine": {"hw", "qom", "debug", "_core", "loader", "chardev", "block", "monitor", "net"},
     "loader": {"hw", "qom", "machine"},
-    "monitor": {"machine", "hw", "qom", "debug", "chardev", "net"},
+    "monitor": {"machine", "hw", "qom", "debug", "chardev", "net", "block"},
     "testing": {"machine", "hw", "qom", "debug"},
 }
 

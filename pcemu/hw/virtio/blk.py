@@ -7,6 +7,7 @@ block layer reads into and writes from.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from struct import Struct, pack
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -261,11 +262,11 @@ class VirtioBlk(VirtioDevice):
             sector * SECTOR + size <= self.drive.sectors * SECTOR  # fmt: skip
 
     def _start(self, queue: Virtqueue, chain: Chain, written: int, policy: str,
-               submit: Callable[[Callable[[int], None]], None]) -> None:  # fmt: skip
+               submit: Callable[[Callable[[int], None]], None], operation: str = "write") -> None:  # fmt: skip
         """Run `submit(done)`, and answer when it is done."""
 
         def done(error: int) -> None:
-            if error and self._failed(error, policy, attempt):
+            if error and self._failed(error, policy, attempt, operation):
                 return
             self._answer(queue, chain, S_IOERR if error and policy != "ignore" else S_OK, written)
 
@@ -274,16 +275,24 @@ class VirtioBlk(VirtioDevice):
 
         attempt()
 
-    def _failed(self, error: int, policy: str, again: Callable[[], None]) -> bool:
+    def _failed(self, error: int, policy: str, again: Callable[[], None], operation: str) -> bool:
         """Does the machine stop because of an error, to try again when it goes on?"""
-        if policy != "stop" and not (policy == "enospc" and error == errno.ENOSPC):
+        stops = policy == "stop" or (policy == "enospc" and error == errno.ENOSPC)
+        drive = self.drive
+        named = {"node-name": drive.node_name} if drive.node_name else {}
+        self.machine.emit_event("BLOCK_IO_ERROR", {
+            "device": drive.id, **named, "operation": operation, "nospace": error == errno.ENOSPC,
+            "action": "stop" if stops else "ignore" if policy == "ignore" else "report", "reason": os.strerror(error)})
+        if not stops:
             return False
+        drive.io_status = "nospace" if error == errno.ENOSPC else "failed"
         self._stalled.append(again)
         self.machine.stop("io-error")
         return True
 
     def _machine_event(self, name: str, data: dict[str, Any]) -> None:
         if name == "RESUME" and self._stalled:
+            self.drive.io_status = "ok"
             stalled, self._stalled = self._stalled, []
             for again in stalled:
                 again()
@@ -296,7 +305,8 @@ class VirtioBlk(VirtioDevice):
             self._answer(queue, chain, S_IOERR)
             return
         views = chain.in_views(0, size)
-        self._start(queue, chain, size, self.on_read_error, lambda done: self.drive.preadv(sector * SECTOR, views, done))
+        self._start(queue, chain, size, self.on_read_error, lambda done: self.drive.preadv(sector * SECTOR, views, done),
+                    "read")  # fmt: skip
 
     def _write(self, queue: Virtqueue, chain: Chain, sector: int) -> None:
         size = chain.out_size - 16

@@ -77,6 +77,7 @@ class VirtioPci(PciDevice):
         self.vbus = VirtioBus("virtio-bus", self)
         self.vdev = self.device_class(machine, self.vbus, None, **self._backend_props)
         self.vdev.transport = self
+        self.add_part("virtio-backend", self.vdev)
         self.config_cap = 0
 
     # -- properties of both -------------------------------------------------------------------------------------
