@@ -23,6 +23,7 @@ class Disk:
     """A BlockBackend whose requests end at once, or when `finish()` is called."""
 
     def __init__(self, ident: str = "d0", read_only: bool = False) -> None:
+        self.node_name = ""
         self.id = ident
         self.data = bytearray(Random(1).randbytes(SECTORS * 512))
         self.sectors = SECTORS
