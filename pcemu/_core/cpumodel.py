@@ -20,9 +20,9 @@ MAX_MODEL_ID = 48
 
 # Leaf 1 EDX bits that AMD repeats in leaf 0x80000001 EDX (APM vol. 3, E.4.1)
 AMD_ALIAS_MASK = 0x0183F3FF
-# x87 and SSE state of the XSAVE area and its header (SDM vol. 1, 13.4)
-XCR0_MASK = 0x3
-XSAVE_SIZE = 576
+# The XSAVE area: x87 and SSE state and its header, then the upper halves of the YMM registers (SDM vol. 1, 13.4)
+XCR0_LEGACY, XCR0_AVX = 0x3, 0x4
+XSAVE_LEGACY_SIZE, XSAVE_AVX_SIZE = 576, 256
 
 MAX_LACKS = feat.name_set("spec-ctrl stibp ssbd ibpb amd-stibp amd-ssbd skip-l1dfl-vmentry")
 
@@ -77,7 +77,9 @@ class CpuModel:
     @property
     def xcr0_mask(self) -> int:
         """XCR0 bits that can be set."""
-        return XCR0_MASK if "xsave" in self.features else 0
+        if "xsave" not in self.features:
+            return 0
+        return XCR0_LEGACY | (XCR0_AVX if "avx" in self.features else 0)
 
     @property
     def arch_capabilities(self) -> int:
@@ -125,8 +127,12 @@ class CpuModel:
         put(0xB, (0, 1, 0x100, apic_id), 0)
         put(0xB, (0, 1, 0x201, apic_id), 1)
         if "xsave" in self.features:
-            put(0xD, (self.xcr0_mask, XSAVE_SIZE, XSAVE_SIZE, 0), 0)
-            put(0xD, (0, XSAVE_SIZE, 0, 0), 1)
+            avx = "avx" in self.features
+            # what XCR0 admits at power-on needs the legacy region and the header
+            put(0xD, (self.xcr0_mask, XSAVE_LEGACY_SIZE, XSAVE_LEGACY_SIZE + avx * XSAVE_AVX_SIZE, 0), 0)
+            put(0xD, (0, XSAVE_LEGACY_SIZE, 0, 0), 1)
+            if avx:
+                put(0xD, (XSAVE_AVX_SIZE, XSAVE_LEGACY_SIZE, 0, 0), 2)
         if self.level >= 0x15:
             put(0x15, (1, 1, self.tsc_hz, 0))
         if self.level >= 0x16:

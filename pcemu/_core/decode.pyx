@@ -20,16 +20,19 @@ cdef extern from "gen/tables.h" nogil:
         const char* name
     const IsaRow* isa_rows
     const char** isa_handlers       # sorted
-    const u16 isa_first[2][8][256]
+    const u16 isa_first[2][12][256]
     const u16 isa_sub[1][64]
     const u16 isa_rm[1][8]
     enum:
         A_MODRM, A_END, A_LOCK, A_PRIV, A_TIME, A_D64, A_F64, A_PE, A_FPU, A_MMX, A_SSE, A_WAIT, A_AVX
-        A_VEX_L0, A_VEX_L1, A_VEX_W0, A_VEX_W1, A_FORCE_REG, A_NP
+        A_VEX_L0, A_VEX_L1, A_AVX2_L1, A_VSIB, A_FORCE_REG, A_NP
         IMM_NONE, IMM_IB, IMM_IBS, IMM_IW, IMM_IZ, IMM_IV, IMM_JB, IMM_JZ, IMM_O, IMM_A, IMM_IWIB, IMM_ONE, IMM_L, IMM_IBL
-        N_ROWS, N_HANDLERS
+        N_ROWS, N_HANDLERS, ISA_FEAT_AVX2
 
 assert sizeof(Op) == 48
+
+cdef enum:
+    BY_LENGTH = 6                   # IsaRow.size: the vector length picks the handler
 
 cdef OpFn handlers[8192]            # by the table's number
 memset(handlers, 0, sizeof(handlers))
@@ -268,6 +271,8 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
                 rexb |= (b >> 4) & 8                       # W
                 if mp < 5 or mp > 7:
                     return stub(op, h_ud, i)
+                if b & 0x80:
+                    mp += 4
             vvvv = (~b >> 3) & 15
             if not x64:
                 vvvv &= 7
@@ -363,7 +368,10 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
                     i += 1
                     scale = sib >> 6
                     index = ((sib >> 3) & 7) | ((rexb & 2) << 2)
-                    if index == 4:
+                    if attr & A_VSIB:                  # a vector register; the handler adds it
+                        op.is4 = <u8>index
+                        index = R_ZERO
+                    elif index == 4:
                         index = R_ZERO
                         scale = 0
                     base = sib & 7
@@ -476,6 +484,10 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
             return stub(op, h_ud, i)
         if not row.place[form][4] and vvvv:
             return stub(op, h_ud, i)
+        if attr & A_AVX2_L1 and vl and not has_feat(c, ISA_FEAT_AVX2):
+            return stub(op, h_ud, i)
+        if attr & A_VSIB and (not form or mrm != 4 or asz == 1 or op.reg == op.is4 or op.vvvv == op.is4 or op.reg == op.vvvv):
+            return stub(op, h_ud, i)
         if attr & A_AVX:
             if not (mode & M_AVX) or not (mode & M_OSXSAVE):
                 return stub(op, h_ud, i)
@@ -502,7 +514,7 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
             return stub(op, h_ud, i)
         if attr & A_PRIV and (mode >> M_CPL_SHIFT) & 3:
             return stub(op, h_gp0, i)
-    h = row.h[form][szidx]
+    h = row.h[form][vl if row.size == BY_LENGTH else szidx]
     if h == 0 or handlers[h] == NULL:
         return stub(op, h_ud, i)
     op.fn = handlers[h]

@@ -91,6 +91,37 @@ static inline __attribute__((unused)) uint32_t pcemu_lane_pe(char kind, int widt
     return mx & MX_PE;
 }
 
+/* FMA instructions by their code: bits 1:0 which operands are factors (0 first and third, 1 second and first, 2 second and third;
+   the other one is added), 4 the product negated, bits 6:5 the addend negated: in no place, everywhere, in even places, in odd
+   ones. Element i of the operands a (destination), b and c. */
+enum { FMA_132, FMA_213, FMA_231, FMA_NEG = 1 << 4, FMA_SUB = 1 << 5, FMA_ADDSUB = 2 << 5, FMA_SUBADD = 3 << 5 };
+INLINE int fma_subtracts(uint32_t code, int i) { return (code >> 5 & 3) == 1 || (code >> 5 & 3) == (uint32_t)(2 + (i & 1)); }
+#define FMA_ELEMENT(w)                                                                                               \
+    PORTABLE uint##w##_t fma_element##w(uint32_t code, int i, uint##w##_t a, uint##w##_t b, uint##w##_t c, uint32_t *mx, int *wide) \
+    {                                                                                                                \
+        int np = code >> 4 & 1, na = fma_subtracts(code, i);                                                         \
+        switch (code & 3) {                                                                                          \
+            case FMA_132: return e##w##_fma(a, c, b, np, na, mx, wide);                                              \
+            case FMA_213: return e##w##_fma(b, a, c, np, na, mx, wide);                                              \
+            default: return e##w##_fma(b, c, a, np, na, mx, wide);                                                   \
+        }                                                                                                            \
+    }
+FMA_ELEMENT(32)
+FMA_ELEMENT(64)
+
+/* ... PE of one, as pcemu_lane_pe() */
+static inline __attribute__((unused)) uint32_t pcemu_fma_pe(int code, int width, int i, uint64_t a, uint64_t b, uint64_t c, uint32_t ctl,
+                                                            uint32_t live)
+{
+    uint32_t mx = (ctl & (MX_RC | MX_FTZ | MX_DAZ)) | MX_MASKS;
+    int wide;
+    if (width == 32)
+        fma_element32((uint32_t)code, i, (uint32_t)a, (uint32_t)b, (uint32_t)c, &mx, &wide);
+    else
+        fma_element64((uint32_t)code, i, a, b, c, &mx, &wide);
+    return mx & live & (MX_OE | MX_UE) ? (wide ? MX_PE : 0) : mx & MX_PE;
+}
+
 #if PCEMU_X86
 /* asm volatile: not to be moved over a load or store of MXCSR; operands in the guest's order, so that the right NaN wins */
 #define FASM2(ins, a, b) __asm__ volatile(ins " %1, %0" : "+x"(a) : "x"(b))

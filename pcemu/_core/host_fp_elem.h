@@ -191,6 +191,113 @@ PORTABLE U E(from_int)(int64_t v, uint32_t *mx)
     return E(bits)(z);
 }
 
+/* The value sig * 2^(exp - 127), rounded; the lowest bit of sig stands for whatever lay below. *wide: inexact already with an
+   unbounded exponent (what PE says when overflow or underflow is unmasked). */
+PORTABLE U E(pack)(int negative, int exp, unsigned __int128 sig, uint32_t *mx, int *wide)
+{
+    const int keep = MB + 1, rc = *mx >> 13 & 3;
+    const U sign = negative ? SIGN : 0;
+    *wide = 0;
+    if (!sig)
+        return sign;
+    while (!(sig >> 127)) {
+        sig <<= 1;
+        exp--;
+    }
+    unsigned __int128 full = sig;
+    for (int tiny = 0;; tiny = 1) {
+        /* the second time round: what is below the smallest normal number, by its own last place */
+        int drop = 128 - keep;
+        if (tiny) {
+            int down = 1 - BIAS - exp;
+            drop += down < keep + 1 ? down : keep + 1;
+            full = down < keep + 1 ? sig : 1;           /* too small for any place: only that it is there */
+        }
+        U q = drop > 127 ? 0 : (U)(full >> drop);
+        unsigned __int128 rest = drop > 127 ? full : full & (((unsigned __int128)1 << drop) - 1);
+        unsigned __int128 half = drop > 128 ? 0 : (unsigned __int128)1 << (drop - 1);
+        int up = rc == 0 ? half && (rest > half || (rest == half && q & 1)) : (rc == 1 && negative) || (rc == 2 && !negative);
+        q += rest && up;
+        if (!tiny) {
+            int e = exp + (q >> keep != 0);
+            *wide = rest != 0;
+            if (e > BIAS) {
+                *mx |= MX_OE | MX_PE;
+                return rc == 0 || (rc == 2 && !negative) || (rc == 1 && negative) ? sign | INFINITE : sign | (INFINITE - 1);
+            }
+            if (e < 1 - BIAS) {
+                if (*mx & MX_FTZ) {
+                    *mx |= MX_UE | MX_PE;
+                    return sign;
+                }
+                continue;
+            }
+            *mx |= rest ? MX_PE : 0;
+            if (exp < 1 - BIAS)                         /* rounded up to the smallest normal number */
+                return sign | MIN_NORMAL;
+            return sign | (((U)(exp + BIAS) << MB) + (q - MIN_NORMAL));
+        }
+        *mx |= rest ? MX_UE | MX_PE : 0;
+        return sign | q;
+    }
+}
+
+/* Product plus addend: -x * y if np, - z if na. Of several NaNs the first of x, y, z. */
+PORTABLE U E(fma)(U x, U y, U z, int np, int na, uint32_t *mx, int *wide)
+{
+    int xe, ye, ze, pe, neg = (x >> (W - 1) ^ y >> (W - 1) ^ (U)np) & 1, zneg = (z >> (W - 1) ^ (U)na) & 1;
+    unsigned __int128 p, s;
+    *wide = 0;
+    if (E(is_nan)(x) || E(is_nan)(y) || E(is_nan)(z)) {
+        if (E(is_snan)(x) || E(is_snan)(y) || E(is_snan)(z))
+            *mx |= MX_IE;
+        return (E(is_nan)(x) ? x : E(is_nan)(y) ? y : z) | QUIET;
+    }
+    x = E(daz)(x, mx) & ~SIGN;
+    y = E(daz)(y, mx) & ~SIGN;
+    z = E(daz)(z, mx) & ~SIGN;
+    if ((x == INFINITE && !y) || (y == INFINITE && !x) || ((x == INFINITE || y == INFINITE) && z == INFINITE && neg != zneg)) {
+        *mx |= MX_IE;
+        return INDEFINITE;
+    }
+    if (E(is_den)(x) || E(is_den)(y) || E(is_den)(z))
+        *mx |= MX_DE;
+    if (x == INFINITE || y == INFINITE)
+        return (neg ? SIGN : 0) | INFINITE;
+    if (z == INFINITE)
+        return (zneg ? SIGN : 0) | INFINITE;
+    if ((!x || !y) && !z)
+        return neg == zneg ? (neg ? SIGN : 0) : (*mx >> 13 & 3) == 1 ? SIGN : 0;
+    xe = (int)(x >> MB), ye = (int)(y >> MB), ze = (int)(z >> MB);
+    /* significands as integers, exponents of their lowest bits */
+    p = (unsigned __int128)(xe ? (x & (MIN_NORMAL - 1)) | MIN_NORMAL : x) * (ye ? (y & (MIN_NORMAL - 1)) | MIN_NORMAL : y);
+    s = ze ? (z & (MIN_NORMAL - 1)) | MIN_NORMAL : z;
+    pe = (xe ? xe : 1) + (ye ? ye : 1) - 2 * (BIAS + MB);
+    ze = (ze ? ze : 1) - (BIAS + MB);
+    if (!p)
+        return E(pack)(zneg, ze + 127, s, mx, wide);
+    if (!s)
+        return E(pack)(neg, pe + 127, p, mx, wide);
+    /* both with the leading bit at 125: bits lost in the alignment below only when there is no cancellation */
+    while (!(p >> 125))
+        p <<= 1, pe--;
+    while (!(s >> 125))
+        s <<= 1, ze--;
+    int shift = pe - ze, e = shift > 0 ? pe : ze;
+    unsigned __int128 *low = shift > 0 ? &s : &p;
+    if (shift < 0)
+        shift = -shift;
+    if (shift > 126)
+        *low = 1;
+    else if (shift)
+        *low = *low >> shift | ((*low & (((unsigned __int128)1 << shift) - 1)) != 0);
+    if (neg == zneg)
+        return E(pack)(neg, e + 127, p + s, mx, wide);
+    if (p == s)
+        return (*mx >> 13 & 3) == 1 ? SIGN : 0;
+    return p > s ? E(pack)(neg, e + 127, p - s, mx, wide) : E(pack)(zneg, e + 127, s - p, mx, wide);
+}
+
 #undef SIGN
 #undef INFINITE
 #undef QUIET

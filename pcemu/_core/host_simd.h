@@ -28,6 +28,9 @@
 #define HAVE_sse42 __builtin_cpu_supports("sse4.2")
 #define HAVE_aes __builtin_cpu_supports("aes")
 #define HAVE_pclmul __builtin_cpu_supports("pclmul")
+#define HAVE_avx __builtin_cpu_supports("avx")
+#define HAVE_fma __builtin_cpu_supports("fma")
+#define HAVE_f16c __builtin_cpu_supports("f16c")
 #else
 #define HAVE_sse3 0
 #define HAVE_ssse3 0
@@ -35,6 +38,9 @@
 #define HAVE_sse42 0
 #define HAVE_aes 0
 #define HAVE_pclmul 0
+#define HAVE_avx 0
+#define HAVE_fma 0
+#define HAVE_f16c 0
 #endif
 
 #define INLINE static inline __attribute__((always_inline, unused))

@@ -46,6 +46,9 @@ cdef object get_reg(Cpu* c, str name):
     if name.startswith("xmm"):
         i = int(name[3:])
         return int.from_bytes((<const unsigned char*>c.vec[i])[:16], "little")
+    if name.startswith("ymm") and name.endswith("h"):       # the upper half, as gdb has it
+        i = int(name[3:len(name) - 1])
+        return int.from_bytes((<const unsigned char*>c.vec[i])[16:32], "little")
     if name.startswith("ymm"):
         i = int(name[3:])
         return int.from_bytes((<const unsigned char*>c.vec[i])[:32], "little")
@@ -67,6 +70,11 @@ cdef void set_reg(Cpu* c, str name, value) except *:
     cdef u64 v
     cdef bytes raw
     name = ALIASES.get(name, name)
+    if name.startswith("ymm") and name.endswith("h"):
+        raw = int(value).to_bytes(16, "little")
+        for k in range(16):
+            c.vec[int(name[3:len(name) - 1]) & 15][16 + k] = raw[k]
+        return
     if name.startswith(("xmm", "ymm")):
         i = int(name[3:])
         raw = int(value).to_bytes(32, "little")

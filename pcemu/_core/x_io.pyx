@@ -178,6 +178,11 @@ cdef Op* op_rdseed_r(Cpu* c, Op* op) noexcept nogil:
     return op_rdrand_r(c, op)
 
 
+cdef enum:
+    XCR0_AVX = 4
+    XSAVE_AVX_SIZE = 256
+
+
 cdef u32* cpuid_row(Cpu* c, u32 leaf, u32 sub) noexcept nogil:
     cdef u32* row = c.cpuid_tab
     cdef u32 _i
@@ -211,6 +216,9 @@ cdef void cpuid(Cpu* c, u32 leaf, u32 sub, u32* out) noexcept nogil:
     elif leaf == 0xB:
         if row is NULL:
             out[2] = sub & 0xFF
+    elif leaf == 0xD:
+        if sub < 2 and c.xcr0 & XCR0_AVX:   # bytes of what XCR0 admits
+            out[1] += XSAVE_AVX_SIZE
     elif leaf == 0x80000001U:
         if has_feat(c, FEAT_AMD):
             if not c.apic_base & (1 << 11):

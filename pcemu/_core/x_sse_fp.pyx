@@ -8,13 +8,12 @@ from libc.string cimport memcpy
 from pcemu._core.mmx cimport mmx_put, mmx_ready, mmx_state
 from pcemu._core.simd cimport *
 
-ctypedef void (*FpFn)(u8* d, const u8* s, u32 imm, u32* mx) noexcept nogil
-
 cdef extern from "host_fp.h" nogil:
     void f_dpps(u8* d, const u8* s, u32 imm, u32* mx) noexcept
     void f_dppd(u8* d, const u8* s, u32 imm, u32* mx) noexcept
     void rsqrt_init "pcemu_rsqrt_init"() noexcept
     u32 lane_pe "pcemu_lane_pe"(char kind, int width, u64 a, u64 b, u32 ctl, u32 live) noexcept
+    u32 fma_pe "pcemu_fma_pe"(int code, int width, int i, u64 a, u64 b, u64 c, u32 ctl, u32 live) noexcept
     u32 fp_run "pcemu_fp_run"(FpFn f, u8* d, const u8* s, u32 imm, u32* mx) noexcept
 
 cdef enum:
@@ -25,20 +24,15 @@ cdef enum:
     MX_FTZ = 1 << 15
 
 
-# Operations that can overflow or underflow: how their elements pair.
-cdef enum:
-    PLAIN = 0           # d[i] op s[i]
-    ALTERNATE = 1       # subtract in even places, add in odd
-    HORIZONTAL = 2      # neighbours in d, then in s
-
+# Operations that can overflow or underflow
 cdef struct Shape:
     FpFn f
-    char kind           # + - * / and n, double to single
+    char kind
     int width
     int n
     int pairs
 
-cdef Shape shapes[32]
+cdef Shape shapes[192]
 cdef int n_shapes = 0
 
 
@@ -67,6 +61,9 @@ cdef u32 trap_pe(FpFn f, const u8* d, const u8* s, u32 ctl, u32 live, u32 pe) no
     for i in range(p.n):
         a = lane(d, i, p.width)
         b = lane(s, i, p.width)
+        if p.kind == c'f':
+            pe |= fma_pe(p.pairs, p.width, i, a, b, lane(s + 16, i, p.width), ctl, live)
+            continue
         if p.pairs == HORIZONTAL:
             half = p.n // 2
             a = lane(d if i < half else s, 2 * (i % half), p.width)
@@ -77,26 +74,33 @@ cdef u32 trap_pe(FpFn f, const u8* d, const u8* s, u32 ctl, u32 live, u32 pe) no
     return pe
 
 
-cdef bint fp_try(Cpu* c, Op* op, FpFn f, u8* d, const u8* s) noexcept nogil:
-    """Run f under the guest's masks. False: #XM (or #UD) is pending, its flags are set, and d is worthless."""
+cdef bint fp_try(Cpu* c, Op* op, FpFn f, u8* d, const u8* s, int halves, int step) noexcept nogil:
+    """Run f under the guest's masks, on 16 bytes of d or on two times 16, whose sources lie `step` bytes apart. False: #XM (or
+    #UD) is pending, its flags are set, and d is worthless."""
     cdef u32 ctl = c.mxcsr
     cdef u32 live = ~(c.mxcsr >> 7) & MXCSR_FLAGS         # unmasked
-    cdef u32 flags
-    cdef u8 before[16]
+    cdef u32 flags = 0, pe
+    cdef u8 before[32]
     cdef u8 again[16]
-    memcpy(before, d, 16)
+    cdef int i
+    memcpy(before, d, 16 * halves)
     if live & MX_UE:                                       # FTZ has no effect then
         ctl &= ~<u32>MX_FTZ
-    flags = fp_run(f, d, s, <u32>op.imm, &ctl)
+    for i in range(halves):
+        flags |= fp_run(f, d + 16 * i, s + step * i, <u32>op.imm, &ctl)
     if live & MX_UE:                                       # tininess alone is the exception: FTZ shows it when exact
-        memcpy(again, before, 16)
         ctl |= MX_FTZ
-        flags |= fp_run(f, again, s, <u32>op.imm, &ctl) & MX_UE
+        for i in range(halves):
+            memcpy(again, before + 16 * i, 16)
+            flags |= fp_run(f, again, s + step * i, <u32>op.imm, &ctl) & MX_UE
         ctl &= ~<u32>MX_FTZ
     if flags & live & MX_BEFORE:
         flags &= MX_BEFORE
     elif flags & live & (MX_OE | MX_UE) and flags & MX_PE:
-        flags = (flags & ~<u32>MX_PE) | trap_pe(f, before, s, ctl, live, flags & MX_PE)
+        pe = flags & MX_PE
+        flags &= ~<u32>MX_PE
+        for i in range(halves):
+            flags |= trap_pe(f, before + 16 * i, s + step * i, ctl, live, pe)
     c.mxcsr |= flags
     if UNLIKELY(flags & live):
         set_exc(c, EXC_XM if c.cr4 & CR4_OSXMMEXCPT else EXC_UD)
@@ -107,7 +111,7 @@ cdef bint fp_try(Cpu* c, Op* op, FpFn f, u8* d, const u8* s) noexcept nogil:
 cdef bint fp_commit(Cpu* c, Op* op, FpFn f, u8* d, const u8* s, int n) noexcept nogil:
     cdef u8 t[16]
     memcpy(t, d, n)
-    if not fp_try(c, op, f, t, s):
+    if not fp_try(c, op, f, t, s, 1, 16):
         return 0
     memcpy(d, t, n)
     return 1
@@ -134,7 +138,7 @@ cdef Op* fp_slow_mem_twin(Cpu* c, Op* op, FpFn f, u8* d, int size, int n) noexce
 cdef bint fp_commit_flags(Cpu* c, Op* op, FpFn f, const u8* d, const u8* s) noexcept nogil:
     cdef u8 t[16]
     memcpy(t, d, 16)
-    if not fp_try(c, op, f, t, s):
+    if not fp_try(c, op, f, t, s, 1, 16):
         return 0
     set_arith(c, (<u32*>t)[0])
     return 1
@@ -163,34 +167,30 @@ cdef Op* fp_slow_mmx(Cpu* c, Op* op, FpFn f, const u8* s) noexcept nogil:
     return nxt(c, op)
 
 
-cdef bint fp_dot(Cpu* c, Op* op, FpFn mul, FpFn add, int stages, u8* d, const u8* s, int width) noexcept nogil:
-    """DPPS and DPPD: products, then one or two rounds of horizontal sums. Each stage raises for itself."""
-    cdef u8 t[16]
-    cdef u8 u[16]
-    cdef int i
-    memcpy(t, d, 16)
-    memcpy(u, s, 16)
-    for i in range(16):
-        if not op.imm >> (4 + i // width) & 1:
+cdef bint fp_dot(Cpu* c, Op* op, bint double_width, u8* d, const u8* s, int halves) noexcept nogil:
+    """DPPS and DPPD, on one or two times 16 bytes: products, then one or two rounds of horizontal sums. Each stage raises for
+    itself."""
+    cdef u8 t[32]
+    cdef u8 u[32]
+    cdef int i, n = 16 * halves, width = 8 if double_width else 4
+    memcpy(t, d, n)
+    memcpy(u, s, n)
+    for i in range(n):
+        if not op.imm >> (4 + (i & 15) // width) & 1:
             t[i] = u[i] = 0
-    if not fp_try(c, op, mul, t, u):
+    if not fp_try(c, op, f_mulpd if double_width else f_mulps, t, u, halves, 16):
         return 0
-    for _stage in range(stages):
-        memcpy(u, t, 16)
-        if not fp_try(c, op, add, t, u):
+    for _stage in range(1 if double_width else 2):
+        memcpy(u, t, n)
+        if not fp_try(c, op, f_haddpd if double_width else f_haddps, t, u, halves, 16):
             return 0
-    for i in range(16):
-        d[i] = t[i % width] if op.imm >> (i // width) & 1 else 0
+    for i in range(n):
+        d[i] = t[(i & 16) + i % width] if op.imm >> ((i & 15) // width) & 1 else 0
     return 1
 
 
 cdef Op* fp_slow_dot(Cpu* c, Op* op, u8* d, const u8* s, bint double_width) noexcept nogil:
-    cdef bint ok
-    if double_width:
-        ok = fp_dot(c, op, f_mulpd, f_haddpd, 1, d, s, 8)
-    else:
-        ok = fp_dot(c, op, f_mulps, f_haddps, 2, d, s, 4)
-    if UNLIKELY(not ok):
+    if UNLIKELY(not fp_dot(c, op, double_width, d, s, 1)):
         return fault(c, op)
     return nxt(c, op)
 

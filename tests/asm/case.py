@@ -87,11 +87,11 @@ class Case:
     count: bool = True                  # does the first instruction count as covered?
     twin: str = ""                      # a fault derived from another case: which
     # what the manual says about the instruction: how fault cases are derived (twins.py)
-    access: str = ""                    # of the memory operand: r, w, rw; '' none
+    access: str = ""                    # of the memory operand: r, w, rw; '' none; n: never raises #AC
     align: int = 0                      # alignment it demands
     lock: bool = False
     priv: bool = False
-    unit: str = ""                      # x87, mmx, sse
+    unit: str = ""                      # x87, mmx, sse, avx
     feat: str = ""
     twins: bool = True
     check: Callable[[dict[str, int]], str | None] | None = None     # more to say about the state after

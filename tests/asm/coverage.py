@@ -61,15 +61,23 @@ def is_memory(code: bytes, bits: int, row: gen.Row) -> bool:
     return code[i + 1] < 0xC0
 
 
+def vector_length(code: bytes) -> int:
+    """VEX.L."""
+    i = next(k for k, b in enumerate(code) if b in (0xC4, 0xC5))
+    return code[i + 1 + (code[i] == 0xC4)] >> 2 & 1
+
+
 def sizes(row: gen.Row, mode: str) -> tuple[int, ...]:
     """log2 of the operand sizes in bytes that the row distinguishes in a mode; empty: none in particular."""
     rule = gen.size_rule(row)
     if rule < 4:
         return (rule,)
+    if rule == gen.BY_LENGTH:
+        return (4, 5)
     long = MODES[mode].bits == 64
     if rule == 5:
         return (2, 3) if long else (2,)
-    if row.mnemonic in UNSIZED or "sse" in row.attrs or "mmx" in row.attrs or "fpu" in row.attrs or "xsave" in row.text.lower():
+    if row.mnemonic in UNSIZED or "avx" in row.attrs or "sse" in row.attrs or "mmx" in row.attrs or "fpu" in row.attrs or "xsave" in row.text.lower():
         return ()
     shown = any((o[0] in "JAI" and o not in ("Ib", "Ibs", "Iw")) or (len(o) > 1 and o[1] in "vzyap") or o in ("rAX", "eAX")
                 for o in row.operands if o not in ("AL", "CL", "DX"))
@@ -138,12 +146,12 @@ def required() -> Iterator[tuple[int, str, str]]:
                 yield row.id, mode, "locked"
             if row.mnemonic not in ALWAYS_FAULT and not ("lock" in row.attrs and forms(row) == ["m"]):
                 yield row.id, mode, "fault lock"
-            if row.attrs & {"sse", "mmx", "fpu"}:
+            if row.attrs & {"sse", "mmx", "fpu", "avx"}:
                 yield row.id, mode, "fault unit"
 
 
 KINDS = {"pf": "memory", "pf-cross": "memory", "pf-ro": "memory", "pf-user": "memory", "limit": "memory", "canonical": "memory",
-         "align": "memory", "ac": "memory", "priv": "priv", "feat": "feature", "lock-ud": "lock", "ts": "unit", "em": "unit",
+         "align": "memory", "ac": "memory", "priv": "priv", "feat": "feature", "lock-ud": "lock", "ts": "unit", "em": "unit", "xcr0": "unit",
          "mode": "mode", "memory": "memory"}
 
 
@@ -163,6 +171,8 @@ def covers(inst: Instance) -> Iterator[tuple[int, str, str]]:
     row = rows()[row_id - 1]
     if c.fault is None or row.mnemonic in ALWAYS_FAULT or c.twin == "runs":
         form = "m" if is_memory(code, bits, row) else "r"
+        if gen.size_rule(row) == gen.BY_LENGTH:
+            size = 4 + vector_length(code)
         yield row_id, mode, f"{form} {8 << size}" if sizes(row, mode) else form
         if c.twin == "lock":
             yield row_id, mode, "locked"

@@ -106,6 +106,7 @@ def baseline(names: list[str], reset: dict[str, int], mode: Mode, cpl: int) -> d
     s |= {"rsp": at["stack"], "rbp": at["stack"] + 0x100, "rsi": at["data"] + 0x80, "rdi": at["data"] + 0x40, "rip": at["code"]}
     for i in range(16):
         s[f"xmm{i}"] = int.from_bytes(bytes((37 * i + 11 * k + 5) & 0xFF for k in range(16)), "little")
+        s[f"ymm{i}h"] = int.from_bytes(bytes((53 * i + 7 * k + 3) & 0xFF for k in range(16)), "little")
     s |= {"fcw": 0x37F, "fsw": 0, "ftw": 0, "mxcsr": 0x1F80, "xcr0": 3, "cpl": cpl, "dr7": 0x400,
           "gdt_base": lay.GDT, "gdt_limit": lay.GDT_LIMIT, "apic_base": 0xFEE00900}
     for i in range(8):
@@ -304,7 +305,7 @@ def state_names() -> list[str]:
     from pcemu._core.isa.state_table import STATE
     skip = {"fsw_raw", "ftop", "ftag"}
     return ([n for n, *_ in STATE if n not in skip] + ["eflags", "fsw", "ftw"] + [f"xmm{i}" for i in range(16)]
-            + [f"fpr{i}" for i in range(8)])
+            + [f"ymm{i}h" for i in range(16)] + [f"fpr{i}" for i in range(8)])
 
 
 @lru_cache(maxsize=64)

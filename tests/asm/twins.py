@@ -48,7 +48,7 @@ def memory_faults(c: Case, mode: str) -> Iterator[Case]:
         yield _fault(c, "canonical", Fault(13), {"rdi": NON_CANONICAL})
     if c.align:
         yield _fault(c, "align", Fault(13), {"rdi": "data + 0x41"})
-    elif cpl == 3 and n in (2, 4, 8):
+    elif cpl == 3 and n in (2, 4, 8) and "n" not in c.access:
         yield _fault(c, "ac", Fault(17), {"rdi": "data + 0x41", "cr0": "cr0 | 0x40000"}, flags=c.flags + "X")
 
 
@@ -64,7 +64,11 @@ def rule_faults(c: Case, mode: str) -> Iterator[Case]:
         yield _fault(c, "priv", Fault(13), {}, cpl=3)
     if c.feat:
         yield _fault(c, "feat", Fault(6), {}, without=c.feat)
-    if c.unit:
+    if c.unit == "avx":
+        yield _fault(c, "ts", Fault(7), {"cr0": "cr0 | 8"})
+        yield _fault(c, "xcr0", Fault(6), {"xcr0": 3})
+        yield _fault(c, "osxsave", Fault(6), {"cr4": "cr4 & ~0x40000"})
+    elif c.unit:
         yield _fault(c, "ts", Fault(7), {"cr0": "cr0 | 8"})
         yield _fault(c, "em", Fault(7 if c.unit == "x87" else 6), {"cr0": "cr0 | 4"})
         if "sse" in c.unit:

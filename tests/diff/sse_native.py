@@ -19,15 +19,15 @@ from pcemu._core.engine import Clock, CpuCore, IoSpace, Memory
 
 STATE = np.dtype({
     "names": ["fcw", "fsw", "ftw", "mxcsr", "st", "xmm", "out_fcw", "out_fsw", "out_ftw", "out_mxcsr", "out_st", "out_xmm",
-              "gpr", "flags", "out_gpr", "out_flags", "fault", "mem", "area", "image", "out_image"],
+              "gpr", "flags", "out_gpr", "out_flags", "fault", "mem", "area", "image", "out_image", "ymmh", "out_ymmh"],
     "formats": ["u2", "u2", "u1", "u4", ("u1", (8, 16)), ("u1", (16, 16)), "u2", "u2", "u1", "u4", ("u1", (8, 16)),
                 ("u1", (16, 16)), ("u8", 4), "u8", ("u8", 4), "u8", "u8", ("u1", 64), ("u1", 1024), ("u1", 512),
-                ("u1", 512)],
-    "offsets": [0, 2, 4, 24, 32, 160, 512, 514, 516, 536, 544, 672, 1024, 1056, 1088, 1120, 1128, 1152, 1280, 0, 512],
-    "itemsize": 2304,
+                ("u1", 512), ("u1", (16, 16)), ("u1", (16, 16))],
+    "offsets": [0, 2, 4, 24, 32, 160, 512, 514, 516, 536, 544, 672, 1024, 1056, 1088, 1120, 1128, 1152, 1280, 0, 512, 2304, 2560],
+    "itemsize": 2816,
 })
 GPRS = ("rax", "rcx", "rdx", "rbx")
-OUTPUTS = ("out_fcw", "out_fsw", "out_ftw", "out_mxcsr", "out_xmm", "out_gpr", "fault", "mem", "area")
+OUTPUTS = ("out_fcw", "out_fsw", "out_ftw", "out_mxcsr", "out_xmm", "out_ymmh", "out_gpr", "fault", "mem", "area")
 ARITH = 0x8D5
 CODE, STATES, STACK = 0x100000, 0x200000, 0x90000
 RAM = 0x2000000
@@ -41,6 +41,7 @@ PROLOGUE = """
     mov r14, rsi
     lea r13, [rip + 2f]
 1:  fxrstor64 [r15]
+{load}
     mov rax, [r15 + 1024]; mov rcx, [r15 + 1032]; mov rdx, [r15 + 1040]; mov rbx, [r15 + 1048]
     lea rsi, [r15 + 1152]; lea rdi, [r15 + 1152]
     push qword ptr [r15 + 1056]
@@ -52,7 +53,8 @@ EPILOGUE = """
     mov [r15 + 1088], rax; mov [r15 + 1096], rcx; mov [r15 + 1104], rdx; mov [r15 + 1112], rbx
     cld
     fxsave64 [r15 + 512]
-    add r15, 2304
+{store}
+    add r15, 2816
     dec r14
     jnz 1b
     pop r15; pop r14; pop r13; pop r12; pop rbp; pop rbx
@@ -71,6 +73,7 @@ PROLOGUE32 = """
     retfq
 .code32
 1:  fxrstor [ebp]
+{load}
     mov eax, [ebp + 1024]; mov ecx, [ebp + 1032]; mov edx, [ebp + 1040]; mov ebx, [ebp + 1048]
     lea esi, [ebp + 1152]; lea edi, [ebp + 1152]
     push dword ptr [ebp + 1056]
@@ -82,7 +85,8 @@ EPILOGUE32 = """
     mov [ebp + 1088], eax; mov [ebp + 1096], ecx; mov [ebp + 1104], edx; mov [ebp + 1112], ebx
     cld
     fxsave [ebp + 512]
-    add ebp, 2304
+{store}
+    add ebp, 2816
     dec dword ptr [esp]
     jnz 1b
     push dword ptr [esp + 8]
@@ -113,9 +117,13 @@ class Snippet:
 class Batch:
     """Snippets assembled together, ready to run on both sides."""
 
-    def __init__(self, texts: list[str], tmp: Path, cpu: str = "max", bits: int = 64) -> None:
+    def __init__(self, texts: list[str], tmp: Path, cpu: str = "max", bits: int = 64, avx: bool = False) -> None:
         self.bits = bits
         before, after = (PROLOGUE, EPILOGUE) if bits == 64 else (PROLOGUE32, EPILOGUE32)
+        here, n = ("r15", 16) if bits == 64 else ("ebp", 8)
+        load = [f"vinsertf128 ymm{i}, ymm{i}, [{here} + {2304 + 16 * i}], 1" for i in range(n)] if avx else []
+        store = [f"vextractf128 [{here} + {2560 + 16 * i}], ymm{i}, 1" for i in range(n)] + ["vzeroupper"] if avx else []
+        before, after = before.format(load="\n".join(load)), after.format(store="\n".join(store))
         source = [".intel_syntax noprefix", ".text"]
         for i, text in enumerate(texts):
             source += [f".balign 16\nsnippet_{i}:", before, text, after]
@@ -146,6 +154,8 @@ class Batch:
         ctypes.memmove(self.base, self.code, len(self.code))
         self.host_states = lib.low_memory(HOST_STATES)
         self.boot(cpu)
+        if avx:
+            self.cpu.set("xcr0", 7)
 
     def boot(self, cpu: str) -> None:
         """A 64-bit machine of RAM and CPU: identity-mapped, the code, an IDT whose handlers store their vector."""
@@ -190,7 +200,7 @@ class Batch:
                             ("r8", 8), ("rip", CODE + snippet.offset), ("eflags", 2)):
             c.set(name, value)
         c.halted = False
-        why = c.run(200 * len(states) + 1000)
+        why = c.run(250 * len(states) + 1000)
         assert why == "halted", (snippet.text, why, hex(c.get("rip")))
         return np.frombuffer(self.memory.read(STATES, states.nbytes), STATE).copy()
 
@@ -211,8 +221,8 @@ class Batch:
 def describe(text: str, s: Any, a: Any, b: Any, flags: int) -> str:
     def reg(v: Any) -> str:
         return bytes(v)[::-1].hex()
-    out = [f"{text}: mxcsr {s['mxcsr']:x} xmm0 {reg(s['xmm'][0])} xmm1 {reg(s['xmm'][1])} mm0 {reg(s['st'][0][:8])} "
-           f"mm1 {reg(s['st'][1][:8])} mem {reg(s['mem'][:16])} gpr {[hex(v) for v in s['gpr']]} "
+    out = [f"{text}: mxcsr {s['mxcsr']:x} xmm0 {reg(s['xmm'][0])} xmm1 {reg(s['xmm'][1])} xmm2 {reg(s['xmm'][2])} mm0 {reg(s['st'][0][:8])} "
+           f"mm1 {reg(s['st'][1][:8])} mem {reg(s['mem'][:32])} gpr {[hex(v) for v in s['gpr']]} "
            f"fsw {s['fsw']:x} fcw {s['fcw']:x}"]
     for name in OUTPUTS:
         x, y = np.atleast_1d(a[name]), np.atleast_1d(b[name])
@@ -278,6 +288,7 @@ def states(rng: np.random.Generator, n: int, kind: str) -> NDArray[Any]:
     s["mxcsr"] = 0x1F80
     for i in range(16):
         s["xmm"][:, i] = vec()
+        s["ymmh"][:, i] = vec()
     same = rng.integers(0, 8, n) == 0
     s["xmm"][same, 1] = s["xmm"][same, 0]
     for i in range(8):

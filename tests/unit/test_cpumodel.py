@@ -49,7 +49,9 @@ def test_default_is_amd_with_everything_we_have() -> None:
     assert vendor_of(m) == b"AuthenticAMD"
     assert m.cpuid(1)[0] == 0x00060FB1              # family 15, model 107, stepping 1
     assert bit(m, "sse4.2") and bit(m, "lm") and bit(m, "smap") and bit(m, "pcid") and bit(m, "invtsc")
-    assert not bit(m, "avx") and not bit(m, "vmx") and not bit(m, "svm")
+    assert not bit(m, "avx512f") and not bit(m, "vmx") and not bit(m, "svm")
+    # x86-64-v3, as the psABI has it
+    assert all(bit(m, f) for f in "cx16 lahf-lm popcnt sse4.2 ssse3 avx avx2 bmi1 bmi2 f16c fma abm movbe xsave".split())
     assert m.missing == ()
 
 
@@ -86,23 +88,32 @@ def test_taking_a_feature_away_takes_what_it_carries() -> None:
 
 def test_a_feature_we_lack_warns_by_name_and_goes_on() -> None:
     said: list[str] = []
-    m = parse_cpu("qemu64,+avx2", said.append)
-    assert len(said) == 1 and "avx2" in said[0]
-    assert not bit(m, "avx2")
+    m = parse_cpu("qemu64,+avx512f", said.append)
+    assert len(said) == 1 and "avx512f" in said[0]
+    assert not bit(m, "avx512f")
 
 
 def test_a_models_own_lacks_are_silent_unless_checked() -> None:
     said: list[str] = []
     m = parse_cpu("Haswell", said.append)
-    assert not said and {"avx", "avx2", "fma", "f16c"} <= set(m.missing)
+    assert not said and {"hle", "rtm"} <= set(m.missing)
     parse_cpu("Haswell,check", said.append)
-    assert any("avx2" in s for s in said)
+    assert any("rtm" in s for s in said)
 
 
 def test_enforce_makes_it_an_error() -> None:
-    with pytest.raises(ValueError, match=r"avx2.*f16c"):
+    with pytest.raises(ValueError, match=r"hle.*rtm"):
         parse_cpu("Haswell,enforce")
-    assert parse_cpu("Haswell,-avx,-avx2,-fma,-f16c,-hle,-rtm,-x2apic,enforce").missing == ()
+    assert parse_cpu("Haswell,-hle,-rtm,-x2apic,enforce").missing == ()
+
+
+def test_avx_goes_with_xsave_and_takes_its_extensions_along() -> None:
+    for spec in ("max,-avx", "max,-xsave"):
+        m = parse_cpu(spec)
+        assert not any(m.has(f) for f in ("avx", "avx2", "fma", "f16c"))
+    assert parse_cpu("max,-avx").cpuid(0xD, 0) == (3, 576, 576, 0)
+    assert bit(parse_cpu("SandyBridge"), "avx") and not bit(parse_cpu("SandyBridge"), "avx2")
+    assert not bit(parse_cpu("Nehalem"), "avx")
 
 
 @pytest.mark.parametrize(("spec", "message"), [
@@ -161,8 +172,9 @@ def test_topology_and_xsave_leaves() -> None:
     m = parse_cpu("max")
     assert m.cpuid(0xB, 0) == (0, 1, 0x100, 0) and m.cpuid(0xB, 1) == (0, 1, 0x201, 0)
     assert m.cpuid(0xB, 5) == (0, 0, 5, 0)
-    assert m.cpuid(0xD, 0) == (3, 576, 576, 0)
+    assert m.cpuid(0xD, 0) == (7, 576, 832, 0)      # XCR0 is 1 at power-on
     assert m.cpuid(0xD, 1)[0] & 7 == 7
+    assert m.cpuid(0xD, 2) == (256, 576, 0, 0)
     assert parse_cpu("Haswell").cpuid(4, 0)[1] == 0x01C0003F
     assert m.cpuid(4, 0) == (0, 0, 0, 0)            # AMD answers cache questions in 0x80000005
 

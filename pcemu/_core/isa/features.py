@@ -102,7 +102,7 @@ IMPLEMENTED: frozenset[str] = name_set("""
     syscall nx mmxext pdpe1gb rdtscp lm
     lahf-lm abm misalignsse 3dnowprefetch cr8legacy
     invtsc xsaveerptr wbnoinvd ibpb ibrs amd-stibp amd-ssbd amd-no-ssb
-    xsaveopt xsavec xgetbv1 arat
+    xsaveopt xsavec xgetbv1 arat avx avx2 fma f16c
     rdctl-no ibrs-all skip-l1dfl-vmentry ssb-no mds-no pschange-mc-no taa-no sbdr-ssdp-no fbsdp-no psdp-no bhi-no pbrsb-no
     gds-no rfds-no
     i186 i286 i386 i486 i586 i686 sahf64 nopl intel amd

@@ -131,17 +131,58 @@ def restores() -> Iterator[Case]:
                    access="r")
 
 
+def with_ymm() -> Iterator[Case]:
+    """The AVX component: behind the header, in the compacted form too."""
+    fill = FILL + bytes((11 * i + 1) & 0xFF for i in range(256))
+    upper = {f"ymm{i}h": ((0x1020304050607080 * (i + 3)) & (1 << 64) - 1) << 60 | i for i in range(16)}
+    on: dict[str, Any] = X87 | upper | {"xcr0": 7, "edx": 0}
+    nothing = dict.fromkeys(upper, 0)
+
+    def area(values: dict[str, int], n: int, words: tuple[int, ...], parts: str, wide: bool) -> int:
+        out = bytearray(header(image(REGS | X87, wide, parts, n), *words) + fill[576:])
+        for i in range(n):
+            out[576 + 16 * i:592 + 16 * i] = le(values[f"ymm{i}h"], 16)
+        return number(bytes(out))
+
+    for name in ("xsave", "xsaveopt", "xsavec"):
+        for code, wide, n, modes in both(name):
+            before = number(header(fill, 0))
+            words = (7, 7 | COMPACT) if name == "xsavec" else (7,)
+            yield Case(f"{code} 7", f"{code} %m", modes, msize=832, regs=on | {"eax": 7}, m=before, om=area(upper, n, words, "fmx", wide),
+                       access="w", align=64, feat=name)
+            # nothing in use: only the plain form writes it
+            words = (3, 7 | COMPACT) if name == "xsavec" else (3,)
+            kept = {f"ymm{i}h": number(fill[576 + 16 * i:592 + 16 * i]) for i in range(16)}
+            yield Case(f"{code} 7, unused", f"{code} %m", modes, msize=832, regs=on | nothing | {"eax": 7}, m=before,
+                       om=area(nothing if name == "xsave" else kept, n, words, "fmx", wide), access="w", align=64)
+    for code, wide, n, modes in both("xrstor"):
+        for asked, words, values in ((7, (7,), upper), (7, (3,), nothing), (4, (7,), upper), (7, (7, 7 | COMPACT), upper), (6, (3, 7 | COMPACT), nothing)):
+            out: dict[str, Any] = {k: v for k, v in values.items() if int(k[3:-1]) < n}
+            if asked & 1:
+                out |= {k: X87[k] for k in ("fcw", "fsw", "ftw")}
+            if len(words) == 1 or asked & 2:
+                out["mxcsr"] = X87["mxcsr"]
+            first = {f"ymm{i}h": 0x55 + i for i in range(16)}
+            yield Case(f"{code} {asked} {words}", f"{code} %m", modes, msize=832, regs={"xcr0": 7, "edx": 0, "eax": asked} | first,
+                       m=area(upper, n, (words + (0,) * 8)[:8], "fmx", wide), out=out, access="r", align=64, twins=asked == 7 and values is upper,
+                       feat="xsave")
+    yield Case("xgetbv, AVX", "xgetbv", regs=on | {"ecx": 0}, out={"eax": 7, "edx": 0})
+    yield Case("xgetbv 1, AVX in use", "xgetbv", regs=on | {"ecx": 1}, out={"eax": 7, "edx": 0})
+    yield Case("xgetbv 1, AVX not in use", "xgetbv", regs=on | nothing | {"ecx": 1}, out={"eax": 3, "edx": 0})
+
+
 def extended_control() -> Iterator[Case]:
     yield Case("xgetbv", "xgetbv", regs={"ecx": 0}, out={"eax": 3, "edx": 0}, feat="xsave")
     yield Case("xgetbv 1", "xgetbv", regs={"ecx": 1}, out={"eax": 3, "edx": 0})
     yield Case("xgetbv 2", "xgetbv", regs={"ecx": 2}, fault=Fault(13))
-    values: list[tuple[int, int, bool]] = [(1, 0, True), (3, 0, True), (0, 0, False), (2, 0, False), (5, 0, False), (7, 0, False),
-                                           (3, 1, False)]
+    values: list[tuple[int, int, bool]] = [(1, 0, True), (3, 0, True), (0, 0, False), (2, 0, False), (5, 0, False), (7, 0, True),
+                                           (0xF, 0, False), (3, 1, False)]
     for eax, edx, good in values:
         regs: dict[str, Any] = {"ecx": 0, "eax": eax, "edx": edx}
         ok: dict[str, Any] = {"out": {"xcr0": eax}} if good else {"fault": Fault(13)}
         for modes, cpl in ((("real", "pm16", "pm32s"), None), (("pm32", "compat", "long64"), 0)):
             yield Case(f"xsetbv {edx}:{eax}", "xsetbv", modes, cpl=cpl, regs=regs, feat="xsave" if good else "", **ok)
+    yield Case("xsetbv 7 without AVX", "xsetbv", ("real",), regs={"ecx": 0, "eax": 7, "edx": 0}, fault=Fault(13), without="avx")
     yield Case("xsetbv 1", "xsetbv", ("real",), regs={"ecx": 1, "eax": 3, "edx": 0}, fault=Fault(13))
     user: dict[str, int | str] = {"ecx": 0, "eax": 3, "edx": 0}
     yield Case("xsetbv, user", "xsetbv", ("vm86", "pm32", "compat", "long64"), regs=user, fault=Fault(13), twin="runs")
@@ -162,5 +203,6 @@ def disabled() -> Iterator[Case]:
 def cases() -> Iterator[Case]:
     yield from saves()
     yield from restores()
+    yield from with_ymm()
     yield from extended_control()
     yield from disabled()
