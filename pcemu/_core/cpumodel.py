@@ -386,7 +386,10 @@ def parse_cpu(spec: str, warn: Callable[[str], None] | None = None) -> CpuModel:
     have = {f for f in wanted if f in feat.IMPLEMENTED}
     while lost := {f for f in have if feat.REQUIRES.get(f, f) not in have}:
         have -= lost
-    missing = sorted(wanted - have - {f for f in wanted if feat.REQUIRES.get(f) in off})
+    gone = set(off)                         # what the user took away, and what is built on it
+    while more := {f for f in wanted if feat.REQUIRES.get(f) in gone} - gone:
+        gone |= more
+    missing = sorted(wanted - have - gone)
     named = missing if req.check or req.enforce else [f for f in missing if f in asked]
     if named and req.enforce:
         raise CpuModelError(f"-cpu {name}: not implemented: {', '.join(_describe(f) for f in named)}")

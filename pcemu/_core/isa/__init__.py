@@ -44,6 +44,11 @@ always 64 there, ``end`` ends the block, ``lock`` may be locked (memory destinat
 decoder's stub: #GP(0)), ``time`` reads the clock or ports, ``feat=name`` #UD unless the CPU model has it, ``pe`` #UD in
 real and virtual-8086 mode, ``f=read:written:undefined`` flags among o s z a p c, ``nm`` x87/MMX: #NM by CR0.EM/TS (and
 ``fpu`` x87 rule), ``sse``: #UD by CR0.EM / CR4.OSFXSR, #NM by CR0.TS; ``mmx``: #UD by CR0.EM, #NM by CR0.TS; ``fpu``: #NM
-by CR0.EM or TS; ``wait``: #NM by MP and TS. The decoder applies those mode rules, so handlers never test CR0 or CR4.OSFXSR
-themselves.
+by CR0.EM or TS; ``wait``: #NM by MP and TS; ``avx``: #UD unless CR4.OSXSAVE is set and XCR0 admits YMM state, #NM by CR0.TS. The
+decoder applies those mode rules, so handlers never test CR0 or CR4.OSFXSR themselves.
+
+VEX rows: ``vex_l0`` ``vex_l1`` ``vex_w0`` ``vex_w1`` the only value of VEX.L and VEX.W that is legal, ``lig`` VEX.L is ignored,
+``avx2_l1`` the 256-bit form needs AVX2, ``vsib`` the index register of the memory operand is a vector (in op.is4; the rest of
+the address as usual), ``legacy`` the handlers are those of the mnemonic without its V. An ``avx`` row without vex_l0, vex_l1 and
+lig has a handler for each vector length: its name ends in ``_128`` or ``_256``.
 """

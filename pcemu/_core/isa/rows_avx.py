@@ -10,26 +10,37 @@ from pathlib import Path
 _SSE = runpy.run_path(str(Path(__file__).with_name("rows_sse.py")))
 _pairs = _SSE["_pairs"]
 
-_TWO = "PABSB PABSW PABSD PHMINPOSUW AESIMC".split()            # V,W: no first source
-_OWN = "MOVDQA PBLENDVB BLENDVPS BLENDVPD".split()              # listed below
-_ONLY_128 = "PHMINPOSUW DPPD AESKEYGENASSIST PCLMULQDQ".split()
+_TWO = ["PABSB", "PABSW", "PABSD", "PHMINPOSUW", "AESIMC"]            # V,W: no first source
+_OWN = ["MOVDQA", "PBLENDVB", "BLENDVPS", "BLENDVPD"]              # listed below
+_ONLY_128 = ["PHMINPOSUW", "DPPD", "AESKEYGENASSIST", "PCLMULQDQ"]
 # `VEX 66 0F 3A op` with a 256-bit form before AVX2
-_AVX_MAP3 = "ROUNDPS ROUNDPD BLENDPS BLENDPD DPPS".split()
+_AVX_MAP3 = ["ROUNDPS", "ROUNDPD", "BLENDPS", "BLENDPD", "DPPS"]
 
 # prefix and opcode: V,W
-_UNARY = ("NP28 VMOVAPS 6628 VMOVAPD NP10 VMOVUPS 6610 VMOVUPD 666F VMOVDQA F36F VMOVDQU NP52 VRSQRTPS NP53 VRCPPS NP51 VSQRTPS "
-          "6651 VSQRTPD NP5A VCVTPS2PD 665A VCVTPD2PS NP5B VCVTDQ2PS 665B VCVTPS2DQ F35B VCVTTPS2DQ 66E6 VCVTTPD2DQ F3E6 VCVTDQ2PD "
-          "F2E6 VCVTPD2DQ F312 VMOVSLDUP F316 VMOVSHDUP F212 VMOVDDUP")
-_STORES = "NP29 VMOVAPS 6629 VMOVAPD NP11 VMOVUPS 6611 VMOVUPD 667F VMOVDQA F37F VMOVDQU NP2Bm VMOVNTPS 662Bm VMOVNTPD 66E7m VMOVNTDQ"
+_UNARY = (
+    "NP28 VMOVAPS 6628 VMOVAPD NP10 VMOVUPS 6610 VMOVUPD 666F VMOVDQA F36F VMOVDQU NP52 VRSQRTPS NP53 VRCPPS "
+    "NP51 VSQRTPS 6651 VSQRTPD NP5A VCVTPS2PD 665A VCVTPD2PS NP5B VCVTDQ2PS 665B VCVTPS2DQ F35B VCVTTPS2DQ "
+    "66E6 VCVTTPD2DQ F3E6 VCVTDQ2PD F2E6 VCVTPD2DQ F312 VMOVSLDUP F316 VMOVSHDUP F212 VMOVDDUP"
+)
+_STORES = (
+    "NP29 VMOVAPS 6629 VMOVAPD NP11 VMOVUPS 6611 VMOVUPD 667F VMOVDQA F37F VMOVDQU NP2Bm VMOVNTPS 662Bm "
+    "VMOVNTPD 66E7m VMOVNTDQ"
+)
 # V,H,W
-_BINARY = ("NP58 VADDPS 6658 VADDPD NP59 VMULPS 6659 VMULPD NP5C VSUBPS 665C VSUBPD NP5D VMINPS 665D VMINPD NP5E VDIVPS 665E VDIVPD "
-           "NP5F VMAXPS 665F VMAXPD 667C VHADDPD F27C VHADDPS 667D VHSUBPD F27D VHSUBPS 66D0 VADDSUBPD F2D0 VADDSUBPS")
-_SCALAR = ("F358 VADDSS F258 VADDSD F359 VMULSS F259 VMULSD F35C VSUBSS F25C VSUBSD F35D VMINSS F25D VMINSD F35E VDIVSS F25E VDIVSD "
-           "F35F VMAXSS F25F VMAXSD F351 VSQRTSS F251 VSQRTSD F352 VRSQRTSS F353 VRCPSS F35A VCVTSS2SD F25A VCVTSD2SS")
+_BINARY = (
+    "NP58 VADDPS 6658 VADDPD NP59 VMULPS 6659 VMULPD NP5C VSUBPS 665C VSUBPD NP5D VMINPS 665D VMINPD NP5E "
+    "VDIVPS 665E VDIVPD NP5F VMAXPS 665F VMAXPD 667C VHADDPD F27C VHADDPS 667D VHSUBPD F27D VHSUBPS 66D0 "
+    "VADDSUBPD F2D0 VADDSUBPS"
+)
+_SCALAR = (
+    "F358 VADDSS F258 VADDSD F359 VMULSS F259 VMULSD F35C VSUBSS F25C VSUBSD F35D VMINSS F25D VMINSD F35E "
+    "VDIVSS F25E VDIVSD F35F VMAXSS F25F VMAXSD F351 VSQRTSS F251 VSQRTSD F352 VRSQRTSS F353 VRCPSS F35A "
+    "VCVTSS2SD F25A VCVTSD2SS"
+)
 # AVX2: V,H,W with VEX.W picking the element
 _BY_W = "45 VPSRLVD 45 VPSRLVQ 46 VPSRAVD - - 47 VPSLLVD 47 VPSLLVQ"
 # opcode's low digit: name, packed or scalar
-_FMA = "6 VFMADDSUB P 7 VFMSUBADD P 8 VFMADD P 9 VFMADD S A VFMSUB P B VFMSUB S C VFNMADD P D VFNMADD S E VFNMSUB P F VFNMSUB S".split()
+_FMA = "6 VFMADDSUB P 7 VFMSUBADD P 8 VFMADD P 9 VFMADD S A VFMSUB P B VFMSUB S C VFNMADD P D VFNMADD S E VFNMSUB P F VFNMSUB S"
 
 
 def _line(opcode: str, name: str, operands: str, attrs: str, feat: str = "avx") -> str:
@@ -47,7 +58,8 @@ def _from_sse() -> list[str]:
                 continue
             short = feat == "aes" or n in _ONLY_128
             operands = "Vx,Wx" if n in _TWO or n.startswith("PMOV") else "Vx,Hx,Wx"
-            out.append(_line(f"66 0F 38 {opc}", "V" + n, operands, "vex_l0" if short else "avx2_l1", "aes" if feat == "aes" else "avx"))
+            rule = "vex_l0" if short else "avx2_l1"
+            out.append(_line(f"66 0F 38 {opc}", "V" + n, operands, rule, "aes" if feat == "aes" else "avx"))
     for feat, text in _SSE["_MAP3"].items():
         for opc, n in _pairs(text):
             scalar = n in ("ROUNDSS", "ROUNDSD")
@@ -58,7 +70,8 @@ def _from_sse() -> list[str]:
         out += [_line(f"NP 0F {opc}", f"V{n}PS", "Vx,Hx,Wx", ""), _line(f"66 0F {opc}", f"V{n}PD", "Vx,Hx,Wx", "")]
     for n, opc in (("E", "60 61"), ("I", "62 63")):
         for o, kind in zip(opc.split(), "MI", strict=True):
-            out.append(_line(f"66 0F 3A {o}", f"VPCMP{n}STR{kind}", "Vdq,Wdq,Ib", f"vex_l0 f=:oszapc {'legacy' if kind == 'I' else ''}"))
+            rule = "vex_l0 f=:oszapc" + (" legacy" if kind == "I" else "")
+            out.append(_line(f"66 0F 3A {o}", f"VPCMP{n}STR{kind}", "Vdq,Wdq,Ib", rule))
     for opc, letter, kinds in (("71", "W", "246"), ("72", "D", "246"), ("73", "Q", "2367")):
         for reg in kinds:
             name = {"2": "PSRL", "3": "PSRL", "4": "PSRA", "6": "PSLL", "7": "PSLL"}[reg] + ("DQ" if reg in "37" else letter)
@@ -68,16 +81,19 @@ def _from_sse() -> list[str]:
 
 def _tables() -> list[str]:
     out = []
-    for table, operands, rule in ((_UNARY, "Vx,Wx", ""), (_STORES, "Wx,Vx", ""), (_BINARY, "Vx,Hx,Wx", ""), (_SCALAR, "Vx,Hx,Wx", "lig")):
+    for table, operands, rule in ((_UNARY, "Vx,Wx", ""), (_BINARY, "Vx,Hx,Wx", ""), (_SCALAR, "Vx,Hx,Wx", "lig")):
         for opc, n in _pairs(table):
-            out.append(_line(f"{opc[:2]} 0F {opc[2:4]} {opc[4:]}", n, operands.replace("Wx,Vx", "Mx,Vx") if opc[4:] else operands, rule))
+            out.append(_line(f"{opc[:2]} 0F {opc[2:]}", n, operands, rule))
+    for opc, n in _pairs(_STORES):
+        out.append(_line(f"{opc[:2]} 0F {opc[2:4]} {opc[4:]}", n, "Mx,Vx" if opc[4:] else "Wx,Vx", ""))
     for pre, suffix in zip(("NP", "66", "F3", "F2"), ("PS", "PD", "SS", "SD"), strict=True):
         out.append(_line(f"{pre} 0F C2", "VCMP" + suffix, "Vx,Hx,Wx,Ib", "lig" if suffix[0] == "S" else ""))
     for w, (opc, n) in enumerate(_pairs(_BY_W)):
         if n != "-":
             out.append(_line(f"66 0F 38 {opc}", n, "Vx,Hx,Wx", f"vex_w{w & 1}", "avx2"))
     for order, high in (("132", "9"), ("213", "A"), ("231", "B")):
-        for low, n, kind in zip(_FMA[::3], _FMA[1::3], _FMA[2::3], strict=True):
+        words = _FMA.split()
+        for low, n, kind in zip(words[::3], words[1::3], words[2::3], strict=True):
             for w, width in enumerate("SD"):
                 out.append(_line(f"66 0F 38 {high}{low}", n + order + kind + width, "Vx,Hx,Wx",
                                  f"vex_w{w} {'lig' if kind == 'S' else ''}", "fma"))

@@ -203,6 +203,6 @@ def disabled() -> Iterator[Case]:
 def cases() -> Iterator[Case]:
     yield from saves()
     yield from restores()
-    yield from with_ymm()
     yield from extended_control()
+    yield from with_ymm()
     yield from disabled()
