@@ -11,6 +11,7 @@ class Handler(Protocol):
 class Clock:
     deadline: int
     sleep: bool
+    shift: int
     icount: bool
     def __init__(self, icount_shift: int | None = None, sleep: bool = True) -> None: ...
     def now(self) -> int: ...

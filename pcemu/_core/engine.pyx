@@ -509,6 +509,21 @@ cdef class Clock:
         k.seen = mmu.host_ns() - k.offset           # a device is asked for it
         return k.seen
 
+    @property
+    def shift(self):
+        """An instruction takes 2**shift virtual ns. It changes between two run()s, and the time that it is stays what it is."""
+        return self.k.shift
+
+    @shift.setter
+    def shift(self, u32 shift):
+        cdef s64 now = self.now()
+        if not self.k.icount or shift > 10:
+            raise ValueError("shift must be 0..10, of a clock that counts instructions")
+        if self.c is not NULL and self.c.running:
+            raise RuntimeError("Clock.shift changed while the CPU runs")
+        self.k.shift = shift
+        self.k.warp += now - self.now()
+
     def start(self):
         """Let host-driven time run."""
         if not self.k.running:

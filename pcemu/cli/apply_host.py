@@ -194,7 +194,6 @@ def startdate(c: Context) -> None:
 
 
 _ICOUNT_KEYS = (key("shift"), key("sleep", bool), key("align", bool), key("rr"), key("rrfile"), key("rrsnapshot"))
-AUTO_SHIFT = 3  # 125 million instructions a second of virtual time
 
 
 def icount(c: Context) -> None:
@@ -204,13 +203,12 @@ def icount(c: Context) -> None:
             raise at(c.option, c.value, f"{name}: not implemented yet")
     if pairs.get("align"):
         raise at(c.option, c.value, "align=on: not implemented yet")
+    shift: int | None = None
     text = str(pairs.get("shift", "auto"))
     sleep = bool(pairs.get("sleep", True))
     if text == "auto":
         if not sleep:
             raise at(c.option, c.value, "shift=auto and sleep=off are incompatible")
-        c.warn(f"-{c.option} {c.value}: the shift is not adapted while the guest runs, {AUTO_SHIFT} is used")
-        shift = AUTO_SHIFT
     else:
         try:
             shift = parse_int(text)

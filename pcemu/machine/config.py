@@ -36,11 +36,14 @@ class RtcConfig:
         raise ValueError(f"invalid datetime '{self.base}', valid are 2006-06-17T16:01:21 and 2006-06-17")
 
 
+AUTO_SHIFT = 3  # what -icount auto begins with: 125 million instructions a second of virtual time
+
+
 @dataclass
 class IcountConfig:
     """-icount."""
 
-    shift: int | None = None  # None: auto
+    shift: int | None = None  # None: auto, see machine/icount.py
     sleep: bool = True
     align: bool = False
 

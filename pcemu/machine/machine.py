@@ -14,7 +14,7 @@ from pcemu.qom.errors import PcemuError
 
 from .base import MachineBase
 from .clock import NEVER, MachineClock
-from .config import MachineConfig
+from .config import AUTO_SHIFT, MachineConfig
 from .cpu import parse_cpu
 from .exit import DeviceFailure, ExitReason, describe_failure
 
@@ -45,7 +45,7 @@ class Machine(MachineBase):
         icount = config.icount
         self.icount_mode = icount is not None
         self._jump_when_idle = icount is not None and not icount.sleep
-        shift = None if icount is None else icount.shift
+        shift = None if icount is None else AUTO_SHIFT if icount.shift is None else icount.shift
         log = Log(config.log_items)
         if config.log_file:
             log.open_file(config.log_file)
@@ -55,6 +55,11 @@ class Machine(MachineBase):
             self.trace_log.open_file(config.trace_file, "-trace file=")
         tracer = Tracer(config.trace_events, self.trace_log.write) if config.trace_events else Tracer()
         clock = MachineClock(core.Clock(shift, icount.sleep if icount else True))
+        self._auto_shift = None
+        if icount is not None and icount.shift is None:
+            from .icount import AutoShift
+
+            self._auto_shift = AutoShift(clock.core)
         super().__init__(core.Memory(**translated(config)), core.IoSpace(), clock, ram_size=config.ram_size, seed=config.seed,
                          log=log, tracer=tracer)  # fmt: skip
         self.rtc_config = config.rtc
@@ -226,6 +231,8 @@ class Machine(MachineBase):
                 self.stop("debug")
             if monotonic_ns() >= end:
                 break
+        if self._auto_shift is not None:
+            self._auto_shift.look()
         self._seen_ns = clock.now()
         self._idle_since = monotonic_ns()
         self._was_busy = cpu.runnable
@@ -297,6 +304,8 @@ class Machine(MachineBase):
         if self.status == "running":
             return
         self.clock.start()
+        if self._auto_shift is not None:
+            self._auto_shift.start()
         self._seen_ns = self.clock.now()
         self._idle_since = monotonic_ns()
         self.status = "running"

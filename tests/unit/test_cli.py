@@ -169,9 +169,9 @@ def test_time() -> None:
     assert config("-icount", "5").icount.shift == 5  # type: ignore[union-attr]
 
 
-def test_icount_auto_warns(capsys: pytest.CaptureFixture[str]) -> None:
-    assert config("-icount", "auto").icount.shift == 3  # type: ignore[union-attr]
-    assert "-icount auto: the shift is not adapted" in capsys.readouterr().err
+def test_icount_auto() -> None:
+    assert config("-icount", "auto").icount.shift is None  # type: ignore[union-attr]
+    assert config("-icount", "shift=auto,sleep=on").icount.shift is None  # type: ignore[union-attr]
 
 
 def test_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
