@@ -131,6 +131,53 @@ def wrote(Memory mem, u64 paddr, u64 size):
         size -= n
 
 
+cdef void give_back(Mach* m, u64 offset, u64 size) noexcept nogil:
+    """Whole pages of host RAM space: they read as zeroes from now on, and the host has its memory back."""
+    cdef u64 end = (offset + size) & ~<u64>4095
+    offset = (offset + 4095) & ~<u64>4095
+    if offset < end:
+        blocks.invalidate(m, offset, end - offset)
+        madvise(m.ram + offset, end - offset, MADV_REMOVE)
+
+
+def discard_pages(Memory mem, frames):
+    """Give guest pages back to the host: `frames` holds their numbers, 4 bytes each, little-endian. Returns how many were RAM."""
+    cdef const unsigned char[::1] data = frames
+    cdef Py_ssize_t count = data.shape[0] >> 2, i
+    cdef const u32* numbers
+    cdef u64 pa, offset, start = 0, size = 0, found = 0
+    cdef Range* r
+    if count == 0:
+        return 0
+    numbers = <const u32*>&data[0]
+    for i in range(count):
+        pa = <u64>numbers[i] << 12
+        r = range_of(mem.m, pa)
+        if r is NULL or r.kind != R_RAM or r.end - pa < 4095:
+            continue
+        found += 1
+        offset = r.off + (pa - r.start)
+        if size and offset == start + size:
+            size += 4096
+        elif size and offset + 4096 == start:
+            start = offset
+            size += 4096
+        else:
+            if size:
+                give_back(mem.m, start, size)
+            start = offset
+            size = 4096
+    if size:
+        give_back(mem.m, start, size)
+    return found
+
+
+cdef extern from "sys/mman.h" nogil:
+    int madvise(void*, size_t, int)
+    enum:
+        MADV_REMOVE
+
+
 cdef class Chain:
     """A buffer the driver made available: first what the device reads ("out"), then what it writes ("in")."""
 
@@ -256,6 +303,12 @@ cdef class Chain:
             if done == size:
                 break
         return done
+
+    def discard(self):
+        """Give the whole pages of the writable part back to the host; they read as zeroes."""
+        cdef u32 i
+        for i in range(self.n_out, self.n):
+            give_back(self.mem.m, <u64>(self.pieces[i].host - self.mem.m.ram), self.pieces[i].len)
 
     cdef void forget_code(self, u64 written) noexcept:
         """The first `written` bytes of the writable part have changed."""

@@ -31,8 +31,10 @@ MODULES: dict[str, str] = {
     "isa-debugcon": "pcemu.hw.char.debugcon",
     # virtio
     **{f"virtio-{name}-pci{kind}": f"pcemu.hw.virtio.{name}"
-       for name in ("blk", "net", "rng") for kind in ("", "-transitional", "-non-transitional")},
-    **{f"virtio-{name}": f"pcemu.hw.virtio.{name}" for name in ("blk", "net", "rng")},
+       for name in ("balloon", "blk", "net", "rng", "serial") for kind in ("", "-transitional", "-non-transitional")},
+    **{f"virtio-{name}": f"pcemu.hw.virtio.{name}" for name in ("balloon", "blk", "net", "rng", "serial")},
+    "virtserialport": "pcemu.hw.virtio.serial",
+    "virtconsole": "pcemu.hw.virtio.serial",
     # small board logic
     "port92": "pcemu.hw.misc.port92",
     "isa-pcspk": "pcemu.hw.misc.pcspk",
@@ -72,10 +74,10 @@ _PLANNED_NAMES = """
     i82801 ne2k_isa ne2k_pci pcnet rtl8139 tulip usb-net vmxnet3 ich9-usb-ehci1
     ich9-usb-uhci1 ich9-usb-uhci2 ich9-usb-uhci3 nec-usb-xhci pci-ohci piix3-usb-uhci piix4-usb-uhci qemu-xhci
     usb-audio usb-bot usb-braille usb-ccid usb-ehci usb-host usb-hub usb-kbd usb-mouse usb-mtp usb-redir
-    usb-serial usb-storage usb-tablet usb-uas usb-wacom-tablet virtio-9p-pci virtio-balloon virtio-balloon-pci
+    usb-serial usb-storage usb-tablet usb-uas usb-wacom-tablet virtio-9p-pci  
     virtio-gpu-pci virtio-input-host-pci virtio-keyboard-pci virtio-mouse-pci
-    virtio-scsi virtio-scsi-pci virtio-serial virtio-serial-pci virtio-tablet-pci
-    virtio-vga virtconsole virtserialport vhost-scsi-pci vhost-vsock-pci i6300esb ib700 isa-applesmc
+    virtio-scsi virtio-scsi-pci   virtio-tablet-pci
+    virtio-vga   vhost-scsi-pci vhost-vsock-pci i6300esb ib700 isa-applesmc
     isa-ipmi-bt isa-ipmi-kcs isa-parallel ivshmem-doorbell ivshmem-plain pc-dimm nvdimm pci-bridge pci-serial
     pci-serial-2x pci-serial-4x pci-testdev pcie-root-port pvpanic pvpanic-pci pxb qemu-vmport
     tpm-crb tpm-tis vmcoreinfo vmgenid vmmouse vmport edu vfio-pci i2c-ddc intel-iommu amd-iommu
