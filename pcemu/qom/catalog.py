@@ -74,7 +74,7 @@ _PLANNED_NAMES = """
     i82801 ne2k_isa ne2k_pci pcnet rtl8139 tulip usb-net vmxnet3 ich9-usb-ehci1
     ich9-usb-uhci1 ich9-usb-uhci2 ich9-usb-uhci3 nec-usb-xhci pci-ohci piix3-usb-uhci piix4-usb-uhci qemu-xhci
     usb-audio usb-bot usb-braille usb-ccid usb-ehci usb-host usb-hub usb-kbd usb-mouse usb-mtp usb-redir
-    usb-serial usb-storage usb-tablet usb-uas usb-wacom-tablet virtio-9p-pci  
+    usb-serial usb-storage usb-tablet usb-uas usb-wacom-tablet virtio-9p-pci
     virtio-gpu-pci virtio-input-host-pci virtio-keyboard-pci virtio-mouse-pci
     virtio-scsi virtio-scsi-pci   virtio-tablet-pci
     virtio-vga   vhost-scsi-pci vhost-vsock-pci i6300esb ib700 isa-applesmc

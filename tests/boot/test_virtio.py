@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,35 +14,67 @@ from boot.files import Files
 FILES = Files()
 pytestmark = [pytest.mark.boot, pytest.mark.fetch]
 
-BASE = '-m 256 -nographic -nodefaults -serial stdio -kernel {%s} -initrd {devices-%s} -append "console=ttyS0 devices=%s"'
-RNG = "-device virtio-rng-pci,%s"
-DISK = "-drive if=none,id=d0,file={dir}/disk,format=raw -device virtio-blk-pci,drive=d0,serial=S123,%s"
-NET = " ".join(f"-netdev hubport,id=n{i},hubid=1 -device virtio-net-pci,netdev=n{i},%s" for i in range(2))
+BASE = '-m 256 -nographic -nodefaults -serial mon:stdio -kernel {%s} -initrd {devices-%s} -append "console=ttyS0 devices=%s"'
+DEVICES = {
+    "rng": "-device virtio-rng-pci,%s",
+    "blk": "-drive if=none,id=d0,file={dir}/disk,format=raw -device virtio-blk-pci,drive=d0,serial=S123,%s",
+    "net": " ".join(f"-netdev hubport,id=n{i},hubid=1 -device virtio-net-pci,netdev=n{i},%s" for i in range(2)),
+    "serial": "-device virtio-serial-pci,%s -chardev file,id=c0,path={dir}/hvc0 -device virtconsole,chardev=c0"
+    " -chardev socket,id=c1,path={dir}/echo -device virtserialport,chardev=c1,name=host.echo",
+    "balloon": "-device virtio-balloon-pci,%s",
+}
+LINES = ("rng-read", "blk-write", "net-tcp", "serial-echo", "balloon-inflated")
+MONITOR = "\u0001c%s\n\u0001c"  # to the monitor and back
 
 
-def _boot(tmp_path: Path, kernel: str, arch: str, options: str) -> None:
+@pytest.fixture
+def echo(tmp_path: Path) -> Iterator[None]:
+    """What is behind the port 'host.echo'."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "echo"))
+    server.listen()
+
+    def serve() -> None:
+        try:
+            with server.accept()[0] as connection:
+                while data := connection.recv(1 << 16):
+                    connection.sendall(data)
+        except OSError:
+            return
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join()
+
+
+def _boot(tmp_path: Path, kernel: str, arch: str, options: str, vectors: str = "") -> None:
     """Every device, with the same options for each."""
     disk = tmp_path / "disk"
     with open(disk, "wb") as file:
         file.write(b"hello guest")
         file.truncate(16 << 20)
-    devices = {"rng": RNG, "blk": DISK, "net": NET.replace("%s", options)}
-    args = " ".join([BASE % (kernel, arch, ",".join(devices)), *(text.replace("%s", options) for text in devices.values())])
-    lines = [f"EXERCISE {what} OK" for what in ("rng-read", "blk-write", "net-tcp")]
-    case = runner.Case(name="virtio", args=args, linux=True, lines=["EXERCISE end", *lines])
-    runner.run(case, FILES, tmp_path)
+    args = BASE % (kernel, arch, ",".join(DEVICES))
+    for name, text in DEVICES.items():
+        args += " " + text.replace("%s", options + (vectors if name != "balloon" else ""))
+    step = [runner.Step("EXERCISE balloon, please", MONITOR % "balloon 192")]
+    lines = ["EXERCISE end", *(f"EXERCISE {what} OK" for what in LINES)]
+    runner.run(runner.Case(name="virtio", args=args, linux=True, step=step, lines=lines), FILES, tmp_path)
     data = disk.read_bytes()
     assert data[:11] == b"hello guest" and data[1024:1034] == b"from guest"
+    assert (tmp_path / "hvc0").read_bytes() == b"a line for the console\r\n"
 
 
-def test_modern(tmp_path: Path) -> None:
+def test_modern(tmp_path: Path, echo: None) -> None:
     _boot(tmp_path, "cloud", "amd64", "disable-legacy=on")
 
 
-def test_legacy_with_interrupts_by_wire(tmp_path: Path) -> None:
-    _boot(tmp_path, "686-pae", "i386", "disable-modern=on,vectors=0")
+def test_legacy_with_interrupts_by_wire(tmp_path: Path, echo: None) -> None:
+    _boot(tmp_path, "686-pae", "i386", "disable-modern=on", ",vectors=0")
 
 
 @pytest.mark.slow
-def test_packed_rings(tmp_path: Path) -> None:
+def test_packed_rings(tmp_path: Path, echo: None) -> None:
     _boot(tmp_path, "cloud", "amd64", "packed=on")

@@ -50,7 +50,7 @@ class VirtioBalloon(VirtioDevice):
     )  # fmt: skip
 
     def __init__(self, machine: Any, bus: Any = None, id: str | None = None, **props: Any) -> None:
-        self.stats: dict[str, int] = {name: UNKNOWN for name in STATS}
+        self.stats: dict[str, int] = dict.fromkeys(STATS, UNKNOWN)
         self.stats_updated = 0  # seconds of virtual time
         self.polling_interval = 0  # seconds; 0: nobody asks for statistics
         self._stats_chain: Chain | None = None
@@ -160,7 +160,7 @@ class VirtioBalloon(VirtioDevice):
                 queue.push(self._stats_chain)
                 queue.notify()
             self._stats_chain = chain
-            self.stats = {name: UNKNOWN for name in STATS}
+            self.stats = dict.fromkeys(STATS, UNKNOWN)
             data = chain.read(0, STAT.size * 64)
             for tag, value in STAT.iter_unpack(data[: len(data) // STAT.size * STAT.size]):
                 if tag < len(STATS):

@@ -116,6 +116,11 @@ class VirtioBlk(VirtioDevice):
             if getattr(self, name) and not 0 < limit <= 0x3FFFFF:
                 raise self.fail(f"invalid max-{name.replace('_', '-')}-sectors property ({limit}),"
                                 " must be between 1 and 4194303")  # fmt: skip
+        self._guess_geometry()
+        self.on_read_error = "report" if self.rerror == "auto" else self.rerror
+        self.on_write_error = "enospc" if self.werror == "auto" else self.werror
+        if self.on_read_error == "enospc":
+            raise self.fail("rerror=enospc: only for werror")
         backend.attach(self.parent_bus.parent.path() if self.parent_bus is not None and self.parent_bus.parent else self.path())
         self._attached = True
         backend.may_finish_early = True
@@ -125,16 +130,11 @@ class VirtioBlk(VirtioDevice):
         self._cached = backend.write_cache
         if not self.serial and backend.options.get("serial"):
             self.serial = backend.options["serial"]
-        self._guess_geometry()
         for _ in range(self.num_queues):
             self.add_queue(self.queue_size, self.serve)
         listeners = getattr(self.machine, "listeners", None)
         if listeners is not None:
             listeners.append(self._machine_event)
-        self.on_read_error = "report" if self.rerror == "auto" else self.rerror
-        self.on_write_error = "enospc" if self.werror == "auto" else self.werror
-        if self.on_read_error == "enospc":
-            raise self.fail("rerror=enospc: only for werror")
         self._commands: dict[int, Callable[[Virtqueue, Chain, int], None]] = {
             T_IN: self._read, T_OUT: self._write, T_FLUSH: self._flush, T_GET_ID: self._get_id, T_DISCARD: self._discard,
             T_WRITE_ZEROES: self._write_zeroes,
