@@ -19,6 +19,7 @@ from .pool import ThreadPool
 
 Done = Callable[[int], object]
 
+CLOSE_PATIENCE = 30.0  # seconds
 INLINE_LIMIT = 1 << 20  # larger reads go to the pool even if the host has them in memory: copying takes its time
 
 
@@ -167,13 +168,18 @@ class BlockBackend:
         if fua:
             self.root.flush()
 
-    def drain(self) -> None:
-        """Wait until nothing is in flight; every `done` has been called when this returns."""
+    def drain(self, patience: float | None = None) -> bool:
+        """Wait until nothing is in flight; every `done` has been called when this returns.
+
+        With `patience`, give up if nothing finishes for so many seconds (a server that does not answer): False.
+        """
         while self.in_flight:
             self._deliver()
             if self.in_flight and not self._finished:
-                self._wake.wait()
+                if not self._wake.wait(patience):
+                    return False
                 self._wake.clear()
+        return True
 
     def resized(self) -> None:
         """The image below has a new size (block_resize)."""
@@ -268,10 +274,13 @@ class BlockBackend:
         """Finish what is in flight, make everything stable and close the image. Idempotent. OSError if it cannot."""
         if self._closed:
             return
-        self.drain()
         self._closed = True
+        if not self.drain(CLOSE_PATIENCE):
+            raise OSError(errno.ETIMEDOUT, f"{self.in_flight} requests are not answered; given up")
         if self._own_pool:
             self._pool.close()
+        if self.root.closed:
+            return
         try:
             if not self.read_only:
                 self.root.flush()

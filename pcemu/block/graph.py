@@ -215,7 +215,9 @@ def filename_spec(filename: str) -> Spec:
         case "file" | "host_device":
             return {"driver": protocol, "filename": filename[len(protocol) + 1 :]}
         case "nbd" | "nbd+tcp" | "nbd+unix":
-            raise BlockError("nbd: not implemented yet")
+            from .nbd import parse_filename
+
+            return parse_filename(filename)
         case "null-co":
             return {"driver": protocol}
     raise BlockError(f"Unknown protocol '{protocol}'{suggestion(protocol, ('file', 'host_device', 'nbd', 'json'))}")
@@ -327,6 +329,43 @@ def _open_qcow2(graph: Graph, o: Options) -> Node:
     return open_image(graph, o)
 
 
+def _open_nbd(graph: Graph, o: Options) -> Node:
+    from .nbd import NbdNode
+
+    for key in ("tls-creds", "tls-hostname", "x-dirty-bitmap"):
+        if o.take(key) is not None:
+            raise BlockError(f"nbd: {key}: not implemented yet")
+    for key in ("reconnect-delay", "open-timeout"):
+        if o.number(key):
+            graph.warn(f"nbd: {key} has no effect: a connection that is lost stays lost")
+    server = o.take("server")
+    path, host, port = o.take("path"), o.take("host"), o.take("port")
+    if server is None:
+        server = {"type": "unix", "path": path} if path else {"type": "inet", "host": host, "port": port or "10809"}
+    if not isinstance(server, dict) or server.get("type") not in ("unix", "inet"):
+        raise BlockError("nbd: server.type: 'inet' or 'unix' is expected")
+    for key in ("path",) if server["type"] == "unix" else ("host", "port"):
+        if not isinstance(server.get(key), str):
+            raise BlockError(f"nbd: server.{key} is missing")
+    unknown = server.keys() - {"type", "path", "host", "port"}
+    if unknown:
+        raise BlockError(f"nbd: server.{min(unknown)}: not implemented yet")
+    return NbdNode(server, o.text("export"), node_name=o.node_name, read_only=o.common.read_only, unmap=o.common.unmap)
+
+
+def _open_blkdebug(graph: Graph, o: Options) -> Node:
+    from .blkdebug import BlkdebugNode, parse_rule
+
+    rules = o.take("inject-error") or []
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        raise BlockError("blkdebug: inject-error: a list is expected (inject-error.0.event=...)")
+    for key in ("config", "set-state", "align", "max-transfer", "opt-write-zero", "max-write-zero", "opt-discard", "max-discard"):
+        if o.take(key) is not None:
+            raise BlockError(f"blkdebug: {key}: not implemented yet")
+    made = [parse_rule(rule) for rule in rules]
+    return BlkdebugNode(graph.child(o, "image"), made, o.node_name)
+
+
 def driver_names() -> list[str]:
     return sorted(_OPENERS)
 
@@ -337,5 +376,5 @@ def _openers() -> dict[str, Opener]:
 
 _OPENERS: dict[str, Opener] = {
     "file": _open_file, "host_device": _open_file, "null-co": _open_null, "raw": _open_raw,
-    "qcow2": _open_qcow2,
+    "qcow2": _open_qcow2, "nbd": _open_nbd, "blkdebug": _open_blkdebug,
 }  # fmt: skip

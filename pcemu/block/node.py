@@ -53,7 +53,7 @@ class Node:
         self.filename = ""  # as the user would name it again
         self.unmap = False  # discard() does something
         self.options: Any = None  # graph.Options it was opened with
-        self._closed = False
+        self.closed = False
 
     # -- requests ---------------------------------------------------------------------------------------------
 
@@ -100,9 +100,9 @@ class Node:
 
     def close(self) -> None:
         """Leave everything in order; children too. Idempotent. Raises OSError if something could not be written."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         error: OSError | None = None
         for step in (self._close, *(child.close for child in self.children())):
             try:

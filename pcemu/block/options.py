@@ -59,7 +59,9 @@ def graph_of(machine: Any) -> Graph:
 def close(machine: Any) -> None:
     """Flush and close every drive, after the guest has ended."""
     drives, machine.drives = dict(machine.drives), {}
-    for backend in {id(b): b for b in drives.values()}.values():
+    # Nodes that others stand on are closed by these.
+    users = machine.block_graph.users
+    for backend in sorted({id(b): b for b in drives.values()}.values(), key=lambda backend: backend.node_name in users):
         try:
             backend.close()
         except OSError as error:

@@ -42,7 +42,7 @@ class Log:
         """What a power cut after `end` operations may leave: everything possible if that is little, else a sample."""
         loose = [op for op in self.ops[:end] if op.stable > end]
         if len(loose) > FEW:
-            yield self.after(end, rng)
+            yield from (self.after(end, rng) for _ in range(2))
             return
         for chosen in product((False, True), repeat=len(loose)):
             contents = bytearray(self.first)
@@ -108,6 +108,7 @@ class LoggedFile(FileNode):
     def flush(self) -> None:
         with self.log.lock:
             covered = [op for op in self.log.ops if op.stable == 1 << 60]
+        self.log.add(Op(0, b""))  # so that there is a moment before the flush is done
         with self.log.lock:
             for op in covered:
                 op.stable = len(self.log.ops)

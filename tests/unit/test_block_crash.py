@@ -143,7 +143,7 @@ def start(tmp_path: Path, size: int, **shape: Any) -> tuple[Qcow2Node, LoggedFil
 
 @needs_qemu_img
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_every_point_of_a_workload(tmp_path: Path, shape: dict[str, Any], seed: int = 1, turns: int = 36) -> None:
+def test_every_point_of_a_workload(tmp_path: Path, shape: dict[str, Any], seed: int = 1, turns: int = 24) -> None:
     rng = random.Random(seed)
     size = 192 << 10
     node, file = start(tmp_path, size, **shape)
@@ -177,7 +177,7 @@ def test_clusters_of_a_snapshot(tmp_path: Path, shape: dict[str, Any]) -> None:
     file = LoggedFile(path)
     node = Qcow2Node(file, unmap=True)
     guest = Guest(node, file.log)
-    guest.work(rng, 40)
+    guest.work(rng, 16)
     node.close()
 
     def judge(contents: bytes | bytearray, end: int) -> None:
@@ -252,7 +252,7 @@ def test_several_threads(tmp_path: Path) -> None:
     def work(number: int) -> None:
         rng = random.Random(number)
         mine: dict[int, bytes] = {}
-        for turn in range(25):
+        for turn in range(12):
             sector = rng.randrange(size // SECTOR // threads) * threads + number
             data = b"%08d%08d" % (number, turn) * 32
             written[number].setdefault(sector, []).append((len(log), data))
