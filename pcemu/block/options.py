@@ -67,6 +67,7 @@ def close(machine: Any) -> None:
         except OSError as error:
             print(f"pcemu: drive '{backend.id or backend.node_name}': {error.strerror or error}", file=sys.stderr)
     machine.block_pool.close()
+    machine.block_graph = machine.block_pool = None
 
 
 # -- -blockdev --------------------------------------------------------------------------------------------------

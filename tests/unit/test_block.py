@@ -30,6 +30,8 @@ class Host:
 
     def __init__(self) -> None:
         self.drives: dict[str, Any] = {}
+        self.block_graph: Any = None
+        self.block_pool: Any = None
         self.posted: list[Callable[[], object]] = []
 
     def post(self, call: Callable[[], object]) -> None:
