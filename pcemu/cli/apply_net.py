@@ -20,50 +20,21 @@ NIC_MODELS_PLANNED = ("e1000", "e1000-82544gc", "e1000-82545em", "e1000e", "i825
 _NIC_KEYS = {"model", "mac", "macaddr", "addr", "vectors"}
 
 
-def _pairs(c: Context, implied: str = "type") -> list[tuple[str, str]]:
+def _pairs(c: Context) -> list[tuple[str, str]]:
     """The argument in its order, repeated keys and all; or a JSON object."""
-    if c.value.startswith("{"):
-        return _json_pairs(c)
-    result = []
-    for index, (key, value) in enumerate(optstr.split(c.value)):
-        if value is None:
-            if index == 0:
-                result.append((implied, key))
-            elif key.startswith("no") and key[2:] in ("ipv4", "ipv6", "restrict", "reconnect", "server"):
-                result.append((key[2:], "off"))
-            else:
-                result.append((key, "on"))
-        else:
-            result.append((key, value))
-    return result
-
-
-def _json_pairs(c: Context) -> list[tuple[str, str]]:
     import json
 
+    from pcemu.net import options
+
+    if not c.value.startswith("{"):
+        return options.pairs(c.value)
     try:
         given = json.loads(c.value)
     except ValueError as error:
         raise at(c.option, c.value, f"JSON parse error: {error}") from None
     if not isinstance(given, dict):
         raise at(c.option, c.value, "a JSON object is expected")
-    result: list[tuple[str, str]] = []
-
-    def flatten(prefix: str, value: object) -> None:
-        if isinstance(value, dict):
-            if set(value) == {"str"}:  # an element of hostfwd and its like
-                flatten(prefix, value["str"])
-                return
-            for key, inner in value.items():
-                flatten(f"{prefix}.{key}" if prefix else key, inner)
-        elif isinstance(value, list):
-            for inner in value:
-                flatten(prefix, inner)
-        else:
-            result.append((prefix, {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)))
-
-    flatten("", given)
-    return result
+    return options.flatten(given)
 
 
 def netdev(c: Context) -> None:

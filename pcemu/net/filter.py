@@ -22,11 +22,11 @@ class NetFilter(UserObject):
     late: ClassVar[bool] = True
     required: ClassVar[tuple[str, ...]] = ("netdev",)
 
+    position = Property(str, default="tail", help="head, tail or id=ID: where among the filters of this -netdev")
+    status = Property(bool, default=True, help="off: everything passes unseen")
+    insert = Property("enum", choices=("behind", "before"), default="behind", help="on which side of position=id=ID")
     netdev: Any = Property("netdev", help="the -netdev whose traffic it sees")
     queue = Property("enum", choices=("all", "rx", "tx"), default="all", help="rx: from the guest; tx: to the guest")
-    status = Property(bool, default=True, help="off: everything passes unseen")
-    position = Property(str, default="tail", help="head, tail or id=ID: where among the filters of this -netdev")
-    insert = Property("enum", choices=("behind", "before"), default="behind", help="on which side of position=id=ID")
 
     def complete(self) -> None:
         self.prepare()

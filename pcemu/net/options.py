@@ -18,6 +18,15 @@ def _keys(*names: str, kind: type | str = str) -> dict[str, PropertyDecl]:
     return {name: Property(kind, name=name) for name in names}
 
 
+def _address(prefix: str) -> dict[str, PropertyDecl]:
+    """The dotted keys of a SocketAddress."""
+    flags = ("numeric", "ipv4", "ipv6", "abstract", "tight", *(["keep-alive"] if prefix == "addr" else []))
+    return {
+        **_keys(*(f"{prefix}.{key}" for key in ("type", "host", "port", "path", "str"))),
+        **_keys(*(f"{prefix}.{key}" for key in flags), kind=bool),
+    }
+
+
 # type -> (module, which has create(machine, name, options), keys, keys that may be given several times)
 BACKENDS: dict[str, tuple[str, dict[str, PropertyDecl], tuple[str, ...]]] = {
     "user": (
@@ -41,10 +50,58 @@ BACKENDS: dict[str, tuple[str, dict[str, PropertyDecl], tuple[str, ...]]] = {
         },
         (),
     ),
+    "socket": ("pcemu.net.socket", _keys("fd", "listen", "connect", "mcast", "localaddr", "udp"), ()),
+    "stream": ("pcemu.net.stream", {**_keys("server", kind=bool), **_address("addr")}, ()),
+    "dgram": ("pcemu.net.dgram", {**_address("local"), **_address("remote")}, ()),
     "hubport": ("pcemu.net.hub", {**_keys("hubid", kind="s32"), **_keys("netdev")}, ()),
 }
 # Refused by name, not as unknown.
-PLANNED = ("socket", "stream", "dgram", "l2tpv3", "vde", "bridge", "vhost-user", "vhost-vdpa")
+PLANNED = ("l2tpv3", "vde", "bridge", "vhost-user", "vhost-vdpa")
+
+
+# Keys that mean "on" alone and "off" with "no" in front.
+SWITCHES = ("ipv4", "ipv6", "restrict", "server", "vnet_hdr", "vhost", "vhostforce")
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    """``user,id=n,hostfwd=...,hostfwd=...`` -> keys and values in their order; ',,' is a comma."""
+    result = []
+    for index, item in enumerate(text.replace(",,", "\0").split(",")):
+        key, equals, value = item.replace("\0", ",").partition("=")
+        if equals:
+            result.append((key, value))
+        elif index == 0:
+            result.append(("type", key))
+        elif key.startswith("no") and key[2:] in SWITCHES:
+            result.append((key[2:], "off"))
+        elif key:
+            result.append((key, "on"))
+    return result
+
+
+def flatten(given: dict[str, Any]) -> list[tuple[str, str]]:
+    """The same from a JSON object: members of objects get dotted keys, those of lists a key each."""
+    result: list[tuple[str, str]] = []
+
+    def walk(prefix: str, value: object, depth: int) -> None:
+        if depth > 8:
+            raise NetError(f"'{prefix}' is nested too deeply")
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else key, inner, depth + 1)
+        elif isinstance(value, list):
+            for inner in value:
+                # The elements of hostfwd and its like are objects with one member.
+                walk(prefix, inner["str"] if isinstance(inner, dict) and set(inner) == {"str"} else inner, depth + 1)
+        elif isinstance(value, bool):
+            result.append((prefix, "on" if value else "off"))
+        elif isinstance(value, str | int | float):
+            result.append((prefix, str(value)))
+        else:
+            raise NetError(f"Invalid parameter type for '{prefix[:80]}', expected: a string, a number or a boolean")
+
+    walk("", given, 0)
+    return result
 
 
 def help_text() -> str:

@@ -62,11 +62,11 @@ class Connection:
     """`end` is a non-blocking stream socket, or something with its recv, send, shutdown, close and fileno."""
 
     __slots__ = (
-        "_gso", "_ip_sum", "_plain", "_sum", "_timer", "_timer_at", "ack_due", "acked_to", "duplicates", "early", "early_bytes", "end",
-        "eof", "fin_at", "fin_sent", "from_host", "guest_fin", "hungup", "kept", "key", "lazy", "max_window", "mss", "net", "queued", "quick",
-        "rcv_edge", "rcv_nxt", "rcv_scale", "readable", "recover", "rto", "rttvar", "sack", "sent", "shut", "snd_edge",
-        "snd_nxt", "snd_scale", "snd_una", "srtt", "state", "tcp", "timed", "to_host", "tries", "waits", "wl1", "wl2",
-        "writable",
+        "_gso", "_ip_sum", "_plain", "_sum", "_timer", "_timer_at", "ack_due", "acked_to", "duplicates", "early",
+        "early_bytes", "end", "eof", "fin_at", "fin_sent", "from_host", "guest_fin", "hungup", "kept", "key", "lazy",
+        "max_window", "mss", "net", "queued", "quick", "rcv_edge", "rcv_nxt", "rcv_scale", "readable", "recover",
+        "rto", "rttvar", "sack", "sent", "shut", "snd_edge", "snd_nxt", "snd_scale", "snd_una", "srtt", "state",
+        "tcp", "timed", "to_host", "tries", "waits", "wl1", "wl2", "writable",
     )  # fmt: skip
 
     def __init__(self, tcp: Tcp, key: Key, end: Any) -> None:
