@@ -156,7 +156,7 @@ def _open(ifname: str, queues: int, vnet: bool | None) -> tuple[int, str, bool]:
     return fd, answer[:16].rstrip(b"\0").decode(), use
 
 
-def _given(machine: Any, text: str) -> tuple[int, bool]:
+def _given(name: str, text: str) -> tuple[int, bool]:
     """A file descriptor that was passed in: (fd, has a vnet header)."""
     if not text.isdigit():
         raise NetError(f"File descriptor named '{text}' has not been found")
@@ -165,7 +165,7 @@ def _given(machine: Any, text: str) -> tuple[int, bool]:
         answer = fcntl.ioctl(fd, TUNGETIFF, bytes(40))
     except OSError as error:
         if error.errno == errno.EBADF:
-            raise NetError(f"fd={fd}: {error.strerror}") from None
+            raise NetError(f"{name}: Can't use file descriptor {fd}: {error.strerror}") from None
         raise NetError(f"Unable to query TUNGETIFF on FD {fd}: {error.strerror}") from None
     return fd, bool(struct.unpack_from("H", answer, 16)[0] & IFF_VNET_HDR)
 
@@ -196,7 +196,7 @@ def create(machine: Any, name: str, options: dict[str, Any]) -> NetClient:
         for key in ("ifname", "script", "downscript", "vnet_hdr", "queues"):
             if key in options:
                 raise NetError("ifname=, script=, downscript=, vnet_hdr=, and queues= are invalid with fd= and fds=")
-        found = [_given(machine, text) for text in fds]
+        found = [_given(name, text) for text in fds]
         clients = [TapNet(machine, name, fd, "", head, f"fd={fd}") for fd, head in found]
     else:
         count = options.get("queues", 1)
