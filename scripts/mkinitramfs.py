@@ -113,7 +113,11 @@ def init_script(name: str) -> bytes:
 
 # What the init scripts load: from /modules, in the order of the names there.
 VIRTIO_MODULES = ("virtio_pci", "virtio_rng", "virtio_blk", "virtio_net", "virtio_balloon", "virtio_console")
-MODULES: dict[str, tuple[str, ...]] = {"devices": VIRTIO_MODULES}
+VECTOR_MODULES = (
+    "raid6_pq", "xor", "serpent_avx2", "camellia_aesni_avx2", "twofish_avx_x86_64", "cast5_avx_x86_64", "cast6_avx_x86_64",
+    "sha1_ssse3", "sha256_ssse3", "sha512_ssse3", "nhpoly1305_avx2", "chacha_x86_64", "poly1305_x86_64", "curve25519_x86_64",
+)  # fmt: skip
+MODULES: dict[str, tuple[str, ...]] = {"devices": VIRTIO_MODULES, "vectors": VECTOR_MODULES}
 
 
 def module_files(init: str, kernel: str) -> dict[str, bytes]:

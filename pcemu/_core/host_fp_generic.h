@@ -174,7 +174,7 @@ PORTABLE uint32_t g_comi(int r) { return r == 2 ? 0x45 : r == 0 ? 0x40 : r < 0 ?
 /* --------------------------------------------------- on x86-64: one operation the host has no instruction for */
 INLINE void g_host(pcemu_fpfn g, FP_ARGS)
 {
-#if defined(__x86_64__)
+#if PCEMU_X86
     uint32_t t = g_stmxcsr();
     (void)mx;
     g(d, s, imm, &t);

@@ -7,6 +7,7 @@ from typing import Any
 
 # Bit and letter of each flag, high to low, as they are shown between brackets.
 FLAG_LETTERS = ((11, "O"), (10, "D"), (7, "S"), (6, "Z"), (4, "A"), (2, "P"), (0, "C"))
+XCR0_AVX = 4
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
 EFER_LMA = 1 << 10
 CR0_PE = 1
@@ -61,7 +62,11 @@ def _floating(get: Any, wide: bool) -> list[str]:
     ]
     values = [get(f"fpr{i}") for i in range(8)]
     lines += _pairs([f"FPR{i}={v & (1 << 64) - 1:016x} {v >> 64 & 0xFFFF:04x}" for i, v in enumerate(values)])
-    values = [get(f"xmm{i}") for i in range(16 if wide else 8)]
+    n = 16 if wide else 8
+    if get("xcr0") & XCR0_AVX:
+        words = [[get(f"ymm{i}") >> shift & (1 << 64) - 1 for shift in (192, 128, 64, 0)] for i in range(n)]
+        return lines + [f"YMM{i:02}=" + " ".join(f"{w:016x}" for w in four) for i, four in enumerate(words)]
+    values = [get(f"xmm{i}") for i in range(n)]
     return lines + _pairs([f"XMM{i:02}={v >> 64:016x} {v & (1 << 64) - 1:016x}" for i, v in enumerate(values)])
 
 

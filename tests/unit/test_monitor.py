@@ -520,6 +520,16 @@ def test_registers_in_long_mode(machine: MonitoredMachine, shell: Shell) -> None
     assert shell.run("info registers 1") == "CPU#1 not available\n"
 
 
+def test_registers_with_avx(machine: MonitoredMachine, shell: Shell) -> None:
+    """As QEMU 7.2: whole YMM registers, a line each, once XCR0 admits them."""
+    machine.cpu.regs = {"xcr0": 3, "xmm7": 1}
+    assert "XMM07=0000000000000000 0000000000000001" in shell.run("info registers")
+    machine.cpu.regs = {"xcr0": 7, "ymm7": 0x11 << 192 | 0x22 << 128 | 0x33 << 64 | 0x44}
+    lines = shell.run("info registers").splitlines()
+    assert lines[-1] == "YMM07=0000000000000011 0000000000000022 0000000000000033 0000000000000044"
+    assert lines[-8].startswith("YMM00=") and not any(line.startswith("XMM") for line in lines)
+
+
 def test_registers_in_real_mode(machine: MonitoredMachine, shell: Shell) -> None:
     regs: dict[str, Any] = {f"{name}_limit": 0xFFFF for name in ("es", "cs", "ss", "ds", "fs", "gs", "ldt", "tr", "gdt", "idt")}
     regs |= {f"{name}_attr": 0x9300 for name in ("es", "ss", "ds", "fs", "gs")}
