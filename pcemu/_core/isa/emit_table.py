@@ -87,6 +87,6 @@ def generate(handlers: list[str]) -> str:
     out += [f"#define FORM_{f.upper() or 'NONE'} {i}" for i, f in enumerate(FORMS)]
     out.append("typedef struct { uint8_t cls, sub, form, size; } EmitRow;")
     out.append("static const EmitRow emit_rows[] = {{0, 0, 0, 4},")
-    out += [" {%d, %d, %d, %d}, /* %s */" % (*classify(h, rules), h) for h in handlers]
+    out += [f" {{{', '.join(map(str, classify(h, rules)))}}}, /* {h} */" for h in handlers]
     out.append("};")
     return "\n".join(out) + "\n"
