@@ -125,3 +125,4 @@ cdef void free_blocks(Mach* m) noexcept:
     if m.code_rx is not NULL:
         sys_munmap(m.code_rx, m.code_size)
         sys_munmap(m.code_rw, m.code_size)
+        free(m.calls)

@@ -10,3 +10,4 @@ cdef void add_handler(const char* name, OpFn fn) noexcept nogil    # given to ev
 cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noexcept nogil
 cdef void set_limit_op(Op* op) noexcept nogil
 cdef void set_exit_op(Op* op, u32 pcoff) noexcept nogil
+cdef str handler_name(int n)              # "op_..." of the table's number

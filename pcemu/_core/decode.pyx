@@ -526,6 +526,10 @@ cdef inline bint has_feat(Cpu* c, u32 n) noexcept nogil:
     return (c.feat[n >> 6] >> (n & 63)) & 1
 
 
+cdef str handler_name(int n):
+    return isa_handlers[n].decode() if 0 < n < N_HANDLERS else "(fault)"
+
+
 def row_names() -> list:
     """Names of the instruction table's rows, by Op.kind."""
     return ["(invalid)"] + [isa_rows[i].name.decode() for i in range(1, N_ROWS)]

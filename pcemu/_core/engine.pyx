@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 
 from pcemu._core.access cimport *
 from pcemu._core cimport blocks
-from pcemu._core.decode cimport DEC_MORE, add_handler, decode, set_exit_op, set_limit_op
+from pcemu._core.decode cimport DEC_MORE, add_handler, handler_name, decode, set_exit_op, set_limit_op
 from pcemu._core.interrupts cimport breakpoint_hits, deliver_debug, deliver_exception, deliver_irq, deliver_nmi, rf_set
 from pcemu._core.jit cimport jc_code, jit_init, jit_mode, set_warm_op
 from pcemu._core.mmu cimport IoSpace, Memory
@@ -879,6 +879,14 @@ cdef class CpuCore:
             m.heat = heat
         self.memory.drop_code()
         return True
+
+    def handler_calls(self):
+        """How often compiled code called each handler (name: count), the most frequent first."""
+        cdef Mach* m = self.memory.m
+        if m.calls is NULL:
+            return {}
+        found = [(m.calls[i], handler_name(i)) for i in range(8192) if m.calls[i]]
+        return {name: count for count, name in sorted(found, reverse=True)}
 
     def stats(self):
         """Counters since the start."""

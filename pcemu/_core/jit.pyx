@@ -11,6 +11,7 @@ register that the node refers to changes, or, out of line, where an op turns out
 
 Counts are as in the interpreter: a block's head pays for all of it, a fault gives back what did not run.
 """
+from libc.stdlib cimport calloc
 from libc.string cimport memcpy, memset
 
 from pcemu._core.access cimport *
@@ -87,6 +88,7 @@ cdef u8* do_slow(Cpu* c, void* arg) noexcept nogil:
     """Run one op by its handler. NULL: leave."""
     cdef Op* op = <Op*>arg
     cdef Op* r
+    c.m.calls[op.jit >> 48] += 1
     place(c, block_of(op))
     memcpy(&c.slow_ops[0], op, sizeof(Op))
     c.slow_ops[1].fn = h_back
@@ -113,6 +115,7 @@ cdef inline u8* onward(Cpu* c, Op* r) noexcept nogil:
 cdef u8* do_end(Cpu* c, void* arg) noexcept nogil:
     """The last op of a block, by its handler."""
     cdef Op* op = <Op*>arg
+    c.m.calls[op.jit >> 48] += 1
     place(c, block_of(op))
     return onward(c, op.fn(c, op))
 
@@ -539,6 +542,9 @@ cdef bint jit_init(Mach* m, u64 size) noexcept:
         return 0
     if size < 1 << 20:
         size = 1 << 20
+    m.calls = <u64*>calloc(8192, sizeof(u64))
+    if m.calls is NULL:
+        return 0
     if not map_twice(size, &m.code_rw, &m.code_rx):
         m.code_rx = NULL
         return 0

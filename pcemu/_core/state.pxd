@@ -545,3 +545,4 @@ cdef struct Mach:
     u64 n_compiled_insn
     u64 n_compiled_bytes
     u64 compile_ns
+    u64* calls          # by handler: how often compiled code called it
