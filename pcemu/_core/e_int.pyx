@@ -116,7 +116,7 @@ cdef bint e_alu(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
         if not need:
             set_dead(j)
         else:
-            set_node(j, N_TRIPLE, kind, sz, loc_g(op.reg), src if kind != K_LOGIC else loc_imm_none(), CUR_DEAD, 1)
+            set_node(j, N_TRIPLE, kind, sz, loc_g(op.reg), src if kind != K_LOGIC else loc_none(), CUR_DEAD, 1)
         return 1
     if not plain(j):
         return 0
@@ -149,7 +149,7 @@ cdef bint e_alu(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
         if not need:
             set_dead(j)
         else:
-            set_node(j, N_TRIPLE, kind, sz, loc_g(op.reg), src if kind != K_LOGIC else loc_imm_none(), CUR_DEAD, 1)
+            set_node(j, N_TRIPLE, kind, sz, loc_g(op.reg), src if kind != K_LOGIC else loc_none(), CUR_DEAD, 1)
         return 1
     # memory destination
     if form != FORM_MR and form != FORM_MI:
@@ -183,11 +183,11 @@ cdef bint e_alu(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     if sub != 7:
         rm(j, sz, 0x88 if sz == 0 else 0x89, H_T, H_CX, 0)
     st_sx(j, sz, H_T)
-    set_node(j, N_TRIPLE, kind, sz, loc_env(), src if kind != K_LOGIC else loc_imm_none(), CUR_DEAD, 1)
+    set_node(j, N_TRIPLE, kind, sz, loc_env(), src if kind != K_LOGIC else loc_none(), CUR_DEAD, 1)
     return 1
 
 
-cdef Loc loc_imm_none() noexcept nogil:
+cdef Loc loc_none() noexcept nogil:
     """K_LOGIC has no second operand."""
     cdef Loc l
     l.t = L_NONE
@@ -216,7 +216,7 @@ cdef bint e_test(J* j, Op* op, int sz, u32 form) noexcept nogil:
         if not need:
             set_dead(j)
         elif form == FORM_RR and op.reg == op.rm:
-            set_node(j, N_TRIPLE, K_LOGIC, sz, loc_g(op.reg), loc_imm_none(), CUR_DEAD, 0)
+            set_node(j, N_TRIPLE, K_LOGIC, sz, loc_g(op.reg), loc_none(), CUR_DEAD, 0)
         else:
             set_node(j, N_TEST, K_LOGIC, sz, loc_g(op.reg), src, CUR_DEAD, 0)
         return 1
@@ -231,7 +231,7 @@ cdef bint e_test(J* j, Op* op, int sz, u32 form) noexcept nogil:
     rm(j, 2 if sz == 0 else sz, 0x0FB6 if sz == 0 else 0x8B, H_T, H_CX, 0)
     alu_loc(j, sz, 4, H_T, &src, 0)
     st_sx(j, sz, H_T)
-    set_node(j, N_TRIPLE, K_LOGIC, sz, loc_env(), loc_imm_none(), CUR_DEAD, 1)
+    set_node(j, N_TRIPLE, K_LOGIC, sz, loc_env(), loc_none(), CUR_DEAD, 1)
     return 1
 
 
@@ -321,7 +321,7 @@ cdef bint e_unary(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
             prior = j.cur
             while prior >= 0 and j.nodes[prior].type == N_INC:
                 prior = j.nodes[prior].prior
-            set_node(j, N_INC, kind, sz, loc_g(op.reg), loc_imm_none(), prior, 0)
+            set_node(j, N_INC, kind, sz, loc_g(op.reg), loc_none(), prior, 0)
         else:
             set_node(j, N_TRIPLE, kind, sz, loc_g(op.reg), loc_imm(0), CUR_DEAD, 0)
         return 1
@@ -538,7 +538,11 @@ cdef bint e_shift_c(J* j, Op* op, int sz, u32 sub, u32 kind) noexcept nogil:
 cdef bint e_rotate(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     cdef int d = HR[gnum(sz, op.reg)]
     cdef u32 b8 = 0 if sz == 0 else 1
-    if form != FORM_RI and form != FORM_RC or is_high(sz, op.reg) or j.live[j.i] & (FB_C | FB_O):
+    cdef u32 need = j.live[j.i] & (FB_C | FB_O)
+    cdef int prior
+    if form != FORM_RI and form != FORM_RC or is_high(sz, op.reg) or need and form == FORM_RC:
+        return 0
+    if form == FORM_RI and not op.imm & (63 if sz == 3 else 31):
         return 0
     will_write(j, gnum(sz, op.reg), FB_C | FB_O)
     if form == FORM_RC:
@@ -552,6 +556,11 @@ cdef bint e_rotate(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     if d == H_T:
         st_g(j, sz, H_T, op.reg)
     j.in_host = 0
+    if need:
+        prior = j.cur
+        while prior >= 0 and j.nodes[prior].type == N_ROT:      # its CF and OF are gone
+            prior = j.nodes[prior].prior
+        set_node(j, N_ROT, sub, sz, loc_g(op.reg), loc_none(), CUR_ENV if j.synced and prior == j.cur else prior, 0)
     return 1
 
 
@@ -668,8 +677,7 @@ cdef bint e_push(J* j, Op* op, int sz, u32 form) noexcept nogil:
     if not stack_ok(j, sz) or form == FORM_M:
         return 0
     will_write(j, RSP, 0)
-    sp_lea(j, H_CX, -n)
-    check(j, n, 1, STUB_SLOW)
+    mem_at(j, RSP, -n, sz, n, 1, STUB_SLOW)
     if form == FORM_I:
         rm(j, sz, 0xC7, 0, H_CX, 0)
         e32(j, <u32>op.imm)
@@ -690,8 +698,7 @@ cdef bint e_pop(J* j, Op* op, int sz) noexcept nogil:
         return 0
     will_write(j, RSP, 0)
     will_write(j, op.reg, 0)
-    rr(j, sz, 0x8B, H_CX, H_R13)
-    check(j, n, 0, STUB_SLOW)
+    mem_at(j, RSP, 0, sz, n, 0, STUB_SLOW)
     if op.reg != RSP:
         sp_lea(j, H_R13, n)
     if h >= 0:
@@ -707,8 +714,7 @@ cdef bint e_leave(J* j, Op* op, int sz) noexcept nogil:
         return 0
     will_write(j, RSP, 0)
     will_write(j, RBP, 0)
-    rr(j, sz, 0x8B, H_CX, H_BP)
-    check(j, 1 << sz, 0, STUB_SLOW)
+    mem_at(j, RBP, 0, sz, 1 << sz, 0, STUB_SLOW)
     rm(j, sz, 0x8D, H_R13, H_BP, 1 << sz)
     rm(j, sz, 0x8B, H_BP, H_CX, 0)
     return 1
@@ -749,11 +755,33 @@ cdef bint same_page(J* j, s64 to) noexcept nogil:
     return 0 <= off < 4096
 
 
-cdef void far_jump(J* j, s64 to) noexcept nogil:
-    """To another page: its mapping may change, the jump cache knows."""
-    ld_env(j, 3 if j.m64 else 2, H_CX, AT_PGPC)
-    rm(j, 3 if j.m64 else 2, 0x8D, H_CX, H_CX, <s32>(to + j.boff))
-    by_cache(j)
+cdef void far_jump(J* j, int slot, s64 to) noexcept nogil:
+    """To another page, whose mapping may change: linked for one place of this page and one generation of the jump cache."""
+    cdef u8* start
+    cdef u8* a
+    cdef u8* b
+    e64(j, <u64>j.b)
+    e64(j, slot)
+    start = j.p
+    ld_env(j, 3, H_CX, AT_PGPC)
+    e8(j, 0x49)
+    e8(j, 0xBF)
+    e64(j, 1)                                       # (no page begins there)
+    rr(j, 3, 0x3B, H_CX, H_T)
+    a = jcc_fwd(j, 5)
+    rm(j, 2, 0x81, 7, H_ENV, AT_JCKEY + 4)
+    e32(j, 0)
+    b = jcc_fwd(j, 5)
+    rm(j, 3 if j.m64 else 2, 0x8D, H_T, H_T, <s32>((to + j.boff) & ~<s64>4095))
+    st_env(j, 3, H_T, AT_PGPC)
+    e8(j, 0xE9)
+    e32(j, 0)
+    if j.p - start != X_END:
+        j.failed = 1
+    patch_rw(a, j.p)
+    patch_rw(b, j.p)
+    mov_imm(j, H_T, <u64>start)
+    jmp_rx(j, thunk(j, T_XLINK))
 
 
 cdef void go(J* j, int slot, s64 to, int cc) noexcept nogil:
@@ -762,13 +790,10 @@ cdef void go(J* j, int slot, s64 to, int cc) noexcept nogil:
     cdef u8* at
     if cc >= 0:
         at = jcc_fwd(j, cc)
-    elif same_page(j, to):
+    else:
         e8(j, 0xE9)
         e32(j, 0)
         at = j.p - 4
-    else:
-        far_jump(j, to)
-        return
     s = new_stub(j, at, STUB_LINK)
     s.arg = slot
     if same_page(j, to):
@@ -798,8 +823,7 @@ cdef bint e_jmp(J* j, Op* op, int sz) noexcept nogil:
 
 cdef void push_return(J* j, Op* op, int sz) noexcept nogil:
     cdef int n = 1 << sz
-    sp_lea(j, H_CX, -n)
-    check(j, n, 1, STUB_END)
+    mem_at(j, RSP, -n, sz, n, 1, STUB_END)
     ld_env(j, 3, H_T, AT_PGPC)
     rm(j, sz, 0x8D, H_T, H_T, <s32>(j.boff + op.pcoff + op.length))
     rm(j, sz, 0x89, H_T, H_CX, 0)
@@ -850,8 +874,7 @@ cdef bint e_ret(J* j, Op* op, int sz, u32 sub) noexcept nogil:
         return 0
     detach(j)
     sync(j)
-    rr(j, sz, 0x8B, H_CX, H_R13)
-    check(j, 1 << sz, 0, STUB_END)
+    mem_at(j, RSP, 0, sz, 1 << sz, 0, STUB_END)
     rm(j, sz, 0x8B, H_CX, H_CX, 0)
     sp_lea(j, H_R13, (1 << sz) + (<s32>(op.imm & 0xffff) if sub else 0))
     by_cache(j)
@@ -1003,7 +1026,7 @@ cdef bint e_scan(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
         if d < 0:
             st_env(j, 3, H_T, env_r(op.reg))
         if need:
-            set_node(j, N_TRIPLE, K_LOGIC, sz, loc_env(), loc_imm_none(), CUR_DEAD, 0)
+            set_node(j, N_TRIPLE, K_LOGIC, sz, loc_env(), loc_none(), CUR_DEAD, 0)
         else:
             set_dead(j)
         return 1

@@ -25,6 +25,7 @@ cdef extern from *:
         AT_JCKEY "PCEMU_AT(jckey)"
         AT_PGPC "PCEMU_AT(pgpc)"
         AT_JTMP "PCEMU_AT(jtmp)"
+        AT_JDELTA "PCEMU_AT(jdelta)"
         AT_VAL "PCEMU_AT(lbuf)"         # an operand that waits
         AT_SEG "PCEMU_AT(seg)"
         AT_JC "PCEMU_AT(jc)"
@@ -65,6 +66,7 @@ cdef enum:              # what is known of the flags
     N_CMP = 1           # of a - b, not computed yet
     N_TEST = 2          # of a & b
     N_INC = 3           # kind and res; CF is the node `prior`'s
+    N_ROT = 4           # CF and OF of a rotation (kind: 0 left, 1 right) by its result; the others are the node `prior`'s
     CUR_ENV = -1        # nothing: only Cpu.cc_* tells
     CUR_DEAD = -2       # nobody will ask
 
@@ -96,6 +98,18 @@ cdef enum:
     STUB_END = 1        # ... which ends the block
     STUB_BUDGET = 2
     STUB_LINK = 3       # arg: 0 or 1, the chain
+    STUB_REST = 4       # the interpreter does the rest of the block
+
+cdef struct Group:      # accesses off one base register that one check admits
+    int base
+    u32 epoch           # of the base: how often it had changed in ways not known
+    s64 lo              # range, relative to the base at the beginning of its epoch
+    s64 hi
+    bint write
+
+cdef enum:
+    MAX_GROUPS = 4
+    GROUP_SPAN = 1024   # bytes at most: a group that crosses into another page is left to the interpreter
 
 cdef enum:
     MAX_NODES = 200
@@ -122,6 +136,10 @@ cdef struct J:          # the block being compiled
     int n_stubs
     bint failed
     u32 live[80]        # flags that matter after op i
+    u32 epoch[16]       # of each guest register (see Group)
+    s64 moved[16]       # ... and by how much it has moved since
+    int n_groups
+    Group groups[4]
     Node nodes[200]
     Stub stubs[400]
 
@@ -149,7 +167,16 @@ cdef enum:              # thunks: code that all blocks share, at the beginning o
     T_FLAGS = 9         # called: the host's flags from Cpu.cc_*
     T_CF = 10           # called: r15 = CF
     T_SETCF = 11        # called: CF = r15, the other flags stay
-    N_THUNKS = 12
+    T_ROT = 12          # called: CF and OF of the rotation whose result is in r15 and whose kind in jtmp
+    T_REST = 13         # jumped to: interpret from the op in r15
+    T_XLINK = 14        # jumped to: link a jump into another page, whose code begins at r15 (writable)
+    N_THUNKS = 15
+
+cdef enum:              # places in the code of a jump into another page (far_jump)
+    X_PGPC = 6
+    X_GEN = 27
+    X_REL = 49
+    X_END = 53
 
 cdef u32[16] thunk_at           # their offsets
 cdef int[16] HR                 # host register of a guest register, or NO_REG
@@ -191,6 +218,8 @@ cdef bint plain(J* j) noexcept nogil
 cdef void address(J* j, int dst, int sz) noexcept nogil
 cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void mem(J* j, int size, bint write) noexcept nogil
+cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) noexcept nogil
+cdef void track(J* j, Op* op, EmitRow r) noexcept nogil
 
 
 cdef inline u8* thunk(J* j, int n) noexcept nogil:

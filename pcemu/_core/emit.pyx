@@ -159,7 +159,7 @@ cdef bint refers(J* j, int node, int g) noexcept nogil:
         n = &j.nodes[node]
         if loc_is(&n.res, n.size, g) or loc_is(&n.src, n.size, g):
             return 1
-        if n.type != N_INC:
+        if n.type != N_INC and n.type != N_ROT:
             return 0
         node = n.prior
     return 0
@@ -255,6 +255,13 @@ cdef void node_cf(J* j, int node) noexcept nogil:
         return
     n = &j.nodes[node]
     sz = n.size
+    if n.type == N_ROT:
+        ld_loc(j, sz, H_T, &n.res, AT_CC_RES)
+        rr(j, 3, 0x0FBA, 4, H_T)                    # bt
+        e8(j, (8 << sz) - 1 if n.kind else 0)
+        rr(j, 0, 0x0F92, 0, H_T)
+        rr(j, 2, 0x0FB6, H_T, H_T)
+        return
     if n.type == N_TEST or n.kind == K_LOGIC:
         mov_imm(j, H_T, 0)
         return
@@ -282,6 +289,13 @@ cdef void write_flags(J* j, int node) noexcept nogil:
     if node < 0:
         return
     n = &j.nodes[node]
+    if n.type == N_ROT:
+        write_flags(j, n.prior)
+        rm(j, 3, 0xC7, 0, H_ENV, AT_JTMP)
+        e32(j, n.size * 2 + n.kind)
+        ld_loc(j, n.size, H_T, &n.res, AT_CC_RES)
+        call_rx(j, thunk(j, T_ROT))
+        return
     if n.type == N_TRIPLE:
         st_src(j, n.size, &n.src)
         st_res(j, n.size, &n.res)
@@ -308,6 +322,9 @@ cdef void sync(J* j) noexcept nogil:
         return
     write_flags(j, j.cur)
     n = &j.nodes[j.cur]
+    if n.type == N_ROT:
+        set_env(j, 0)
+        return
     if n.type == N_INC:
         j.in_host = 0
     elif n.type != N_TRIPLE:
@@ -323,6 +340,8 @@ cdef void detach(J* j) noexcept nogil:
     if j.cur < 0:
         return
     sync(j)
+    if j.cur < 0:
+        return
     n = j.nodes[j.cur]
     host = j.in_host
     set_node(j, N_TRIPLE, n.kind, n.size, loc_env(), loc_env(), CUR_DEAD, host)
@@ -384,7 +403,7 @@ cdef void want(J* j, u32 cc) noexcept nogil:
                 alu_loc(j, sz, 7 if n.type == N_CMP else 4, H_T, &n.src, AT_CC_SRC)
             j.in_host = 1
             return
-        if n.kind == K_LOGIC or not cc_of(cc) and not cc_cf(cc) and n.kind != K_EFL:
+        if n.type != N_ROT and (n.kind == K_LOGIC or not cc_of(cc) and not cc_cf(cc) and n.kind != K_EFL):
             if n.res.t == L_REG:
                 if not is_high(sz, n.res.g) and HR[gnum(sz, n.res.g)] >= 0:
                     rr(j, sz, 0x84 if sz == 0 else 0x85, HR[gnum(sz, n.res.g)], HR[gnum(sz, n.res.g)])
@@ -411,7 +430,7 @@ cdef void want(J* j, u32 cc) noexcept nogil:
             alu_loc(j, sz, 0, H_T, &n.src, AT_CC_SRC)
             j.in_host = 1
             return
-        if n.kind < K_LOGIC and n.kind >= K_INC and not cc_cf(cc):
+        if n.type != N_ROT and n.kind < K_LOGIC and n.kind >= K_INC and not cc_cf(cc):
             ld_loc(j, sz, H_T, &n.res, AT_CC_RES)
             rr(j, sz, 0xFE if sz == 0 else 0xFF, 1 if n.kind < K_DEC else 0, H_T)
             rr(j, sz, 0xFE if sz == 0 else 0xFF, 0 if n.kind < K_DEC else 1, H_T)
@@ -508,5 +527,212 @@ cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
 
 cdef void mem(J* j, int size, bint write) noexcept nogil:
     """rcx = host address of the op's memory operand."""
-    address(j, H_CX, 3 if j.op.am == AM_FLAT64 else 2)
+    cdef Op* op = j.op
+    cdef int sz = 3 if op.am == AM_FLAT64 else 2
+    if op.base < 16 and op.index >= 16 and op.seg != FS and op.seg != GS:
+        mem_at(j, op.base, op.disp, sz, size, write, STUB_SLOW)
+        return
+    address(j, H_CX, sz)
     check(j, size, write, STUB_SLOW)
+
+
+# ---- groups: one check for neighbouring accesses off one base
+
+cdef bint access(Op* op, EmitRow r, int* base, s64* disp, int* size, bint* write) noexcept nogil:
+    """Does the op access base + disp (and nothing else), by an emitter of ours?"""
+    size[0] = 1 << r.size
+    if r.cls == E_PUSH and r.form != FORM_M or r.cls == E_CALL:
+        base[0] = RSP
+        disp[0] = -size[0]
+        write[0] = 1
+        return 1
+    if r.cls == E_POP or r.cls == E_RET:
+        base[0] = RSP
+        disp[0] = 0
+        write[0] = 0
+        return 1
+    if r.cls == E_NONE or r.cls == E_LEA or r.cls == E_NOP or r.cls > E_DIR or op.base >= 16 or op.index < 16 or op.am == AM_GENERAL:
+        return 0
+    if op.seg == FS or op.seg == GS:
+        return 0
+    base[0] = op.base
+    disp[0] = op.disp
+    if r.form == FORM_RM or r.form == FORM_RMI:
+        write[0] = 0
+        if r.cls == E_MOVX:
+            size[0] = 4 if r.sub == 4 else 2 if r.sub & 1 else 1
+        return 1
+    if r.form == FORM_MR or r.form == FORM_MI or r.form == FORM_M:
+        write[0] = not (r.cls == E_TEST or r.cls == E_ALU and r.sub == 7 or r.cls == E_MUL or r.cls == E_DIV or r.cls == E_JMPI
+                        or r.cls == E_BT and r.sub == 4)
+        if r.cls == E_PUSH or r.cls == E_ADC:
+            return 0
+        if r.cls == E_SETCC:
+            size[0] = 1
+        return 1
+    return 0
+
+
+cdef u32 changes(J* j, Op* op, EmitRow r, int* reg, s64* by) noexcept nogil:
+    """Guest registers that the op changes, as a mask; but `reg` (or NO_REG) by an amount known beforehand."""
+    cdef u32 d = <u32>1 << gnum(r.size, op.reg)
+    cdef int full = 3 if j.m64 else 2
+    reg[0] = NO_REG
+    by[0] = 0
+    if r.cls == E_NONE or r.cls > E_DIR:
+        return 0xFFFF
+    if r.cls == E_PUSH:
+        reg[0] = RSP
+        by[0] = -(1 << r.size)
+        return 0
+    if r.cls == E_POP:
+        if op.reg == RSP:
+            return d
+        reg[0] = RSP
+        by[0] = 1 << r.size
+        return d
+    if r.cls == E_LEAVE:
+        return 1 << RSP | 1 << RBP
+    if r.cls == E_MUL or r.cls == E_DIV:
+        return 1 << RAX | 1 << RDX
+    if r.cls == E_CBW or r.cls == E_CMPXCHG:
+        return 1 << RAX
+    if r.cls == E_CWD:
+        return 1 << RDX
+    if r.cls == E_TEST or r.cls == E_NOP or r.cls == E_DIR or r.cls == E_CARRY or r.cls == E_ALU and r.sub == 7:
+        return 0
+    if r.cls == E_XCHG:
+        return d | (1 << gnum(r.size, op.rm) if r.form == FORM_RR else 0)
+    if r.cls == E_XADD:
+        return d
+    if r.cls == E_SETCC:
+        return 0 if r.form == FORM_M else <u32>1 << (op.reg >> 3)
+    if r.form == FORM_MR or r.form == FORM_MI or r.form == FORM_M or r.form == FORM_MC:
+        return 0
+    if r.size == full:
+        if r.cls == E_ALU and r.form == FORM_RI and (r.sub == 0 or r.sub == 5):
+            reg[0] = op.reg
+            by[0] = imm_of(r.size, op.imm) if r.sub == 0 else -imm_of(r.size, op.imm)
+            return 0
+        if r.cls == E_UNARY and r.sub < 2:
+            reg[0] = op.reg
+            by[0] = 1 if r.sub == 0 else -1
+            return 0
+        if r.cls == E_LEA and op.base == op.reg and op.index >= 16 and op.am != AM_GENERAL:
+            reg[0] = op.reg
+            by[0] = op.disp
+            return 0
+    return d
+
+
+cdef void track(J* j, Op* op, EmitRow r) noexcept nogil:
+    """The op has been written: what it did to the registers."""
+    cdef int reg, g
+    cdef s64 by
+    cdef u32 mask = changes(j, op, r, &reg, &by)
+    if reg >= 0:
+        j.moved[reg] += by
+    for g in range(16):
+        if mask >> g & 1:
+            j.epoch[g] += 1
+            j.moved[g] = 0
+
+
+cdef bint foresee(J* j, int g, s64* lo, s64* hi, bint* write) noexcept nogil:
+    """From the present op on: the range of accesses off g that belong together. False: there is but one."""
+    cdef int i, base, size, reg, n = 0
+    cdef s64 disp, by, moved = j.moved[g], x, a, b
+    cdef bint w
+    cdef u32 mask
+    cdef Op* op
+    cdef EmitRow r
+    write[0] = 0
+    for i in range(j.i, j.n):
+        op = j.op + (i - j.i)
+        r = emit_rows[op.jit >> 48]
+        if access(op, r, &base, &disp, &size, &w) and base == g:
+            x = moved + disp
+            a = x if n == 0 or x < lo[0] else lo[0]
+            b = x + size if n == 0 or x + size > hi[0] else hi[0]
+            if b - a <= GROUP_SPAN:
+                lo[0] = a
+                hi[0] = b
+                write[0] |= w
+                n += 1
+        mask = changes(j, op, r, &reg, &by)
+        if mask >> g & 1 or r.cls == E_NONE or r.cls > E_DIR:
+            break
+        if reg == g:
+            moved += by
+    return n > 1
+
+
+cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) noexcept nogil:
+    """rcx = host address of guest [g + disp] (sz: log2 of the address size). kind: of the stub where the TLB does not know."""
+    cdef Group* q = NULL
+    cdef int k, h = HR[g]
+    cdef s64 x = j.moved[g] + disp, lo = 0, hi = 0
+    cdef bint w = 0
+    for k in range(j.n_groups):
+        if (j.groups[k].base == g and j.groups[k].epoch == j.epoch[g] and j.groups[k].lo <= x and x + size <= j.groups[k].hi
+                and (j.groups[k].write or not write)):
+            q = &j.groups[k]
+            break
+    if q is NULL:
+        if j.n_groups >= MAX_GROUPS or not foresee(j, g, &lo, &hi, &w) or lo > x or x + size > hi:
+            if h < 0:
+                ld_env(j, sz, H_CX, env_r(g))
+                if disp:
+                    rm(j, sz, 0x8D, H_CX, H_CX, disp)
+            elif disp:
+                rm(j, sz, 0x8D, H_CX, h, disp)
+            else:
+                rr(j, sz, 0x8B, H_CX, h)
+            check(j, size, write, kind)
+            return
+        k = j.n_groups
+        j.n_groups += 1
+        q = &j.groups[k]
+        q.base = g
+        q.epoch = j.epoch[g]
+        q.lo = lo
+        q.hi = hi
+        q.write = w | write
+        # the check, of the whole range
+        if h < 0:
+            ld_env(j, sz, H_CX, env_r(g))
+            rm(j, sz, 0x8D, H_CX, H_CX, <s32>(lo - j.moved[g]))
+        else:
+            rm(j, sz, 0x8D, H_CX, h, <s32>(lo - j.moved[g]))
+        rr(j, 2, 0x8B, H_T, H_CX)
+        rr(j, 2, 0xC1, 5, H_T)
+        e8(j, 8)
+        rr(j, 2, 0x81, 4, H_T)
+        e32(j, TLB_MASK << 4)
+        rm(j, 3, 0x03, H_T, H_ENV, AT_TLB_W if q.write else AT_TLB_R)
+        rm(j, 3, 0x2B, H_CX, H_T, 0)
+        rr(j, 3, 0x81, 7, H_CX)
+        e32(j, <u32>(4096 - (hi - lo)))
+        new_stub(j, jcc_fwd(j, 7), STUB_REST)
+        rm(j, 3, 0x8B, H_CX, H_T, 8)
+        rm(j, 3, 0x2B, H_CX, H_T, 0)
+        st_env(j, 3, H_CX, AT_JDELTA + 8 * k)
+        j.in_host = 0
+        if sz == 2:
+            mov(j, H_T, H_CX)
+    elif sz == 2:
+        ld_env(j, 3, H_T, AT_JDELTA + 8 * k)
+    else:
+        ld_env(j, 3, H_CX, AT_JDELTA + 8 * k)
+    if sz == 2:                         # r15 = delta
+        if h < 0:
+            ld_env(j, 2, H_CX, env_r(g))
+            rm(j, 2, 0x8D, H_CX, H_CX, disp)
+        else:
+            rm(j, 2, 0x8D, H_CX, h, disp)
+        rmx(j, 3, 0x8D, H_CX, H_CX, H_T, 0, 0)
+    else:                               # rcx = delta
+        if h < 0:
+            ld_env(j, 3, H_T, env_r(g))
+            h = H_T
+        rmx(j, 3, 0x8D, H_CX, H_CX, h, 0, disp)

@@ -414,7 +414,7 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
             c.jckey = NO_KEY                     # and what they changed is looked at before the next: it always comes back here
             run_ops(c, b.ops)
             c.single = 0
-            c.jckey = <u64>c.jc_gen << 32 | c.mode
+            mmu.set_jckey(c)
         else:
             run_ops(c, b.ops)
         # ---- why

@@ -17,7 +17,7 @@ from libc.string cimport memcpy, memset
 from pcemu._core.access cimport *
 from pcemu._core.emit cimport *
 from pcemu._core.e_int cimport emit_int, far_jump, go, same_page
-from pcemu._core cimport mmu
+from pcemu._core cimport blocks, mmu
 
 cdef extern from *:
     """
@@ -132,6 +132,28 @@ cdef u8* do_budget(Cpu* c, void* arg) noexcept nogil:
     return NULL
 
 
+cdef Block* known_block(Cpu* c, u64 pc) noexcept nogil:
+    """The block at pc, if its page is in the TLB and it has been translated."""
+    cdef JcEntry* e = &c.jc[(pc ^ (pc >> 12)) & JC_MASK]
+    cdef TlbEntry* t
+    cdef Block* b
+    if e.lin == pc and e.key == c.jckey:
+        return e.block
+    if c.mode & M_LIM:
+        return NULL
+    t = &c.tlb_x[(pc >> 12) & TLB_MASK]
+    if t.tag != pc & ~<u64>4095:
+        return NULL
+    b = blocks.find_block(c.m, <u64>(t.host - c.m.ram) + (pc & 4095), c.mode)
+    if b is NULL or b.cross:
+        return NULL
+    e.lin = pc
+    e.key = c.jckey
+    e.block = b
+    jc_code(c, e)
+    return b
+
+
 cdef inline u8* to_block(Cpu* c, Block* b, u64 pc) noexcept nogil:
     if b.entry is not NULL and not near_hole(c, pc):
         c.pgpc = pc - (b.addr & 4095)
@@ -143,14 +165,11 @@ cdef inline u8* to_block(Cpu* c, Block* b, u64 pc) noexcept nogil:
 cdef inline u8* link(Cpu* c, Block* b, Block** chain, u8* site, u64 pc) noexcept nogil:
     """A direct jump inside the page that is not patched yet."""
     cdef Block* t = chain[0]
-    cdef JcEntry* e
     c.cur = b
     if t is NULL or t.n == N_DEAD:
-        chain[0] = NULL
-        e = &c.jc[(pc ^ (pc >> 12)) & JC_MASK]
-        if e.lin == pc and e.key == c.jckey and b.n != N_DEAD:
-            t = chain[0] = e.block
-        else:
+        t = known_block(c, pc) if b.n != N_DEAD else NULL
+        chain[0] = t
+        if t is NULL:
             c.link = chain if b.n != N_DEAD else NULL
             c.pc = pc
             c.exit = EXIT_PC
@@ -181,7 +200,7 @@ cdef u8* do_goto(Cpu* c, void* arg) noexcept nogil:
     """An indirect jump (its pc is in jtmp) that the jump cache does not know."""
     cdef Op* op = <Op*>arg
     cdef u64 pc = c.jtmp
-    cdef JcEntry* e = &c.jc[(pc ^ (pc >> 12)) & JC_MASK]
+    cdef Block* b
     cdef EmitRow row
     if UNLIKELY(c.mode & M_CODE64 and <u64>(<s64>(pc << 16) >> 16) != pc):
         # into the hole: the instruction faults, with the stack pointer as it was
@@ -192,12 +211,56 @@ cdef u8* do_goto(Cpu* c, void* arg) noexcept nogil:
         c.jtmp = <u64>raise_err(c, op, EXC_GP, 0)
         return NULL
     c.link = NULL
-    if e.lin == pc and e.key == c.jckey:
-        return to_block(c, e.block, pc)
+    b = known_block(c, pc)
+    if b is not NULL:
+        return to_block(c, b, pc)
     c.pc = pc
     c.exit = EXIT_PC
     c.jtmp = 0
     return NULL
+
+
+cdef u8* do_xlink(Cpu* c, void* arg) noexcept nogil:
+    """A jump into another page that is not linked, or whose pages may lie elsewhere now."""
+    cdef u8* x = <u8*>arg
+    cdef Block* b = (<Block**>(x - 16))[0]
+    cdef Block* t
+    cdef u64 pc
+    place(c, b)
+    pc = pc_wrap(c, c.r[R_PC] + (b.ops[b.n_ops - 1].imm if (x - 8)[0] else b.nbytes))
+    c.link = NULL
+    t = known_block(c, pc)
+    if t is NULL:
+        c.pc = pc
+        c.exit = EXIT_PC
+        c.jtmp = 0
+        return NULL
+    if t.entry is not NULL and not near_hole(c, pc):
+        (<u64*>(x + X_PGPC))[0] = c.pgpc
+        (<u32*>(x + X_GEN))[0] = <u32>(c.jckey >> 32)
+        patch_rw(x + X_REL, t.entry - c.m.code_rx + c.m.code_rw)
+    return to_block(c, t, pc)
+
+
+cdef u8* do_rest(Cpu* c, void* arg) noexcept nogil:
+    """A group of accesses crosses into another page, or is not in the TLB: the interpreter does the rest of the block."""
+    place(c, block_of(<Op*>arg))
+    c.jtmp = <u64>arg
+    return NULL
+
+
+cdef u8* do_rot(Cpu* c, void* arg) noexcept nogil:
+    cdef u64 res = <u64>arg
+    cdef u32 top = (8 << (c.jtmp >> 1)) - 1
+    cdef u32 cf, of
+    if c.jtmp & 1:
+        cf = (res >> top) & 1
+        of = cf ^ ((res >> (top - 1)) & 1)
+    else:
+        cf = res & 1
+        of = cf ^ ((res >> top) & 1)
+    set_arith(c, (get_arith(c) & ~<u32>(F_CF | F_OF)) | cf | (of << 11))
+    return <u8*>1
 
 
 cdef u8* do_interp(Cpu* c, void* arg) noexcept nogil:
@@ -251,6 +314,7 @@ cdef void make_thunks(J* j) noexcept:
     cdef u8* at
     cdef int i
     cdef void* fns[8]
+    cdef int nums[8]
     # Op* enter(Cpu* c, u8* code)
     thunk_at[T_ENTER] = <u32>(j.p - base)
     for i in (H_BX, H_BP, 12, 13, 14, 15):
@@ -291,9 +355,12 @@ cdef void make_thunks(J* j) noexcept:
     fns[3] = <void*>do_link1
     fns[4] = <void*>do_goto
     fns[5] = <void*>do_interp
-    for i in range(6):
-        thunk_at[T_END + i] = <u32>(j.p - base)
-        if T_END + i == T_GOTO:
+    fns[6] = <void*>do_rest
+    fns[7] = <void*>do_xlink
+    nums[:] = [T_END, T_BUDGET, T_LINK0, T_LINK1, T_GOTO, T_INTERP, T_REST, T_XLINK]
+    for i in range(8):
+        thunk_at[nums[i]] = <u32>(j.p - base)
+        if nums[i] == T_GOTO:
             st_env(j, 3, H_CX, AT_JTMP)
         to_c(j, fns[i])
         rr(j, 3, 0x85, H_AX, H_AX)
@@ -309,7 +376,8 @@ cdef void make_thunks(J* j) noexcept:
     fns[0] = <void*>do_flags
     fns[1] = <void*>do_cf
     fns[2] = <void*>do_setcf
-    for i in range(3):
+    fns[3] = <void*>do_rot
+    for i in range(4):
         thunk_at[T_FLAGS + i] = <u32>(j.p - base)
         rm(j, 3, 0x8D, H_SP, H_SP, -8)
         to_c(j, fns[i])
@@ -402,7 +470,12 @@ cdef void write_stubs(J* j) noexcept nogil:
         j.op = s.op
         j.cur = s.node
         j.synced = s.synced
-        if s.kind == STUB_SLOW:
+        if s.kind == STUB_REST:
+            if not s.synced:
+                write_flags(j, s.node)
+            mov_imm(j, H_T, <u64>s.op)
+            jmp_rx(j, thunk(j, T_REST))
+        elif s.kind == STUB_SLOW:
             if not s.synced:
                 write_flags(j, s.node)
             mov_imm(j, H_T, <u64>s.op)
@@ -422,8 +495,10 @@ cdef void write_stubs(J* j) noexcept nogil:
                 mov_imm(j, H_T, <u64>j.b)
                 jmp_rx(j, thunk(j, T_LINK1 if s.arg else T_LINK0))
             else:
-                j.synced = 1
-                far_jump(j, to)
+                while (<u64>j.p + 16 + X_GEN) & 3:     # so that what is patched does not straddle cache lines
+                    e8(j, 0x90)
+                patch_rw(s.at, j.p + 16)
+                far_jump(j, <int>s.arg, to)
 
 
 cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
@@ -460,6 +535,9 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     j.n_stubs = 0
     j.op_stub = 0
     j.failed = 0
+    j.n_groups = 0
+    memset(j.epoch, 0, sizeof(j.epoch))
+    memset(j.moved, 0, sizeof(j.moved))
     b.site0 = b.site1 = NULL
     ops = b.ops + 1                     # behind h_warm
     j.n = b.n
@@ -482,6 +560,7 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
         while first < j.n_stubs:
             j.stubs[first].back = j.p
             first += 1
+        track(j, op, r)
         if j.failed or j.p - start > ROOM - 8192:
             return
     op = &ops[j.n - 1]

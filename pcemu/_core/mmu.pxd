@@ -85,6 +85,15 @@ cdef void protect_code(Cpu* c, u64 ram_page) noexcept nogil         # drop write
 cdef void init_tlbs(Cpu* c) noexcept nogil
 cdef bint mach_read(Mach* m, Cpu* c, u64 pa, u8* buf, u64 size) noexcept nogil
 cdef bint mach_write(Mach* m, Cpu* c, u64 pa, const u8* buf, u64 size, bint rom_too) noexcept nogil
-cdef void bump_jc(Cpu* c) noexcept nogil
+cdef void bump_jc(Cpu* c) noexcept nogil                            # forget all jump-cache entries
+cdef void bump_jc_local(Cpu* c) noexcept nogil                      # ... those of pages that are not global
+
+
+cdef inline void set_jckey(Cpu* c) noexcept nogil:
+    """After the mode, CR4.PGE or a generation changed. User entries and the kernel's never share a key: the mode holds CPL."""
+    cdef u32 gen = c.jc_gen if c.cpl == 3 or c.jc_mixed or not c.cr4 & CR4_PGE else c.jc_gen_g
+    c.jckey = <u64>gen << 32 | c.mode
+
+
 cdef s64 clock_ns(Cpu* c) noexcept nogil
 cdef s64 host_ns() noexcept nogil

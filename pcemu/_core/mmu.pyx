@@ -371,8 +371,8 @@ cdef void init_tlbs(Cpu* c) noexcept nogil:
     for i in range(1 << JC_BITS):
         c.jc[i].key = 0
         c.jc[i].block = NULL
-    c.jc_gen = 1
-    c.jckey = <u64>c.jc_gen << 32 | c.mode
+    c.jc_gen = c.jc_gen_g = c.jc_next = 1
+    set_jckey(c)
     c.tlb_gen = 1
 
 
@@ -389,15 +389,28 @@ cdef void flush_one(Tlb* t, bint globals_too) noexcept nogil:
     t.n_used = n
 
 
-cdef void bump_jc(Cpu* c) noexcept nogil:
-    """Forget every jump-cache entry: the virtual-to-physical mapping of code may have changed."""
+cdef u32 new_gen(Cpu* c) noexcept nogil:
+    """A generation that no jump-cache entry has."""
     cdef int i
-    c.jc_gen += 1
-    if c.jc_gen == 0:
+    c.jc_next += 1
+    if c.jc_next == 0:
         for i in range(1 << JC_BITS):
             c.jc[i].key = 0
-        c.jc_gen = 1
-    c.jckey = <u64>c.jc_gen << 32 | c.mode
+        c.jc_gen = c.jc_gen_g = c.jc_next = 1
+    return c.jc_next
+
+
+cdef void bump_jc(Cpu* c) noexcept nogil:
+    """Forget every jump-cache entry: the virtual-to-physical mapping of code may have changed."""
+    c.jc_gen_g = new_gen(c)
+    c.jc_gen = new_gen(c)
+    set_jckey(c)
+
+
+cdef void bump_jc_local(Cpu* c) noexcept nogil:
+    """... but those of global pages, which survive a change of the address space."""
+    c.jc_gen = new_gen(c)
+    set_jckey(c)
 
 
 cdef void flush_cw(Cpu* c) noexcept nogil:
@@ -417,7 +430,10 @@ cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil:
         c.tlb_gen += 1
         c.large_pages = 0
         memset(c.large_bloom, 0, sizeof(c.large_bloom))
-    bump_jc(c)
+        c.jc_mixed = 0
+        bump_jc(c)
+    else:
+        bump_jc_local(c)
     c.n_flush += 1
 
 
@@ -465,6 +481,9 @@ cdef void fill(Cpu* c, Tlb* t, u64 va, u8* host_page, Walk* w, bint is_code) noe
     cdef u64 h
     if is_code and t.e[s].tag != no_tag(s) and t.e[s].tag != page:
         bump_jc(c)                  # invariant: a page in the jump cache is in the execute TLB, so INVLPG knows
+    if is_code and not w.global_ and c.cpl != 3 and not c.jc_mixed:
+        c.jc_mixed = 1              # (nothing of the kind is in the jump cache yet)
+        bump_jc(c)
     if not t.state[s] & TS_LISTED:
         t.used[t.n_used] = <u16>s
         t.n_used += 1
@@ -996,7 +1015,7 @@ cdef void update_mode(Cpu* c) noexcept nogil:
     c.tlb_r = c.tr[idx].e
     c.tlb_w = c.tw[idx].e
     c.tlb_x = c.tx[idx].e
-    c.jckey = <u64>c.jc_gen << 32 | m
+    set_jckey(c)
 
 
 # ======================================================================================== physical memory

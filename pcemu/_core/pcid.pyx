@@ -102,6 +102,8 @@ cdef void take_back(Cpu* c, Space* space) noexcept nogil:
             if info.bitmap or info.smc:             # code has been translated there meanwhile: stores take the slow way
                 continue
         s = (page >> 12) & TLB_MASK
+        if which % ACCESSES == ACC_EXEC and t.e[s].tag != mmu.no_tag(s):
+            mmu.bump_jc(c)                          # a global page of code leaves the TLB
         if not t.state[s] & TS_LISTED:
             t.used[t.n_used] = <u16>s
             t.n_used += 1
@@ -128,7 +130,7 @@ cdef void switch_pcid(Cpu* c, u64 old, u64 new, bint keep) noexcept nogil:
     for which in range(<u32>(N_MMU * ACCESSES)):
         put_aside(array(c, which), which, space)
     mmu.flush_cw(c)
-    mmu.bump_jc(c)                                  # before code comes back: what runs next is looked up anew
+    mmu.bump_jc_local(c)                            # before code comes back: what runs next is looked up anew
     space = find(c, new)
     if space is not NULL:
         if keep:

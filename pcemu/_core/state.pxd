@@ -346,6 +346,7 @@ cdef struct Cpu:
     u64 pc              # where to continue, when exit says so
     u64 pgpc            # compiled code: pc of the running page's first byte (r[R_PC] = pgpc + the block's place in it)
     u64 jtmp            # compiled code: passed between its thunks
+    u64 jdelta[4]       # ... host minus guest address of pages that a group of accesses was checked for
     Block** link        # chain slot to fill once the next block is known, or NULL
     Op* fault_op
     u32 exit
@@ -444,7 +445,10 @@ cdef struct Cpu:
     u64 n_trans_insn
     u64 n_exc
     u64 n_irq
-    u32 jc_gen
+    u32 jc_gen          # jump-cache entries of this generation are good: of pages that are not global,
+    u32 jc_gen_g        # ... of the kernel's, while all its code is in global pages
+    u32 jc_next         # the generation before the next new one
+    u32 jc_mixed        # supervisor code runs from pages that are not global: everything by jc_gen
     u32 map_gen
     u64 rng
     Mach* m
