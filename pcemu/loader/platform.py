@@ -22,6 +22,15 @@ class SerialPort(NamedTuple):
     irq: int
 
 
+class HotplugBus(NamedTuple):
+    """A PCI bus whose devices come and go."""
+
+    port: int  # of the registers
+    number: int  # what selects the bus there
+    slots: tuple[int, ...]
+    bridges: tuple[tuple[int, HotplugBus], ...] = ()  # buses behind it, by slot
+
+
 class Platform(NamedTuple):
     """A plain PC; the defaults are those of the i440FX board with everything on it."""
 
@@ -32,6 +41,7 @@ class Platform(NamedTuple):
     pm_base: int | None = PM_BASE
     sci_irq: int = 9
     gpe0: tuple[int, int] | None = None  # port, length
+    hotplug: HotplugBus | None = None  # the root bus
     apic: bool = True
     ioapic_id: int = 0
     ioapic_base: int | None = IOAPIC_BASE
@@ -66,6 +76,7 @@ class Platform(NamedTuple):
             pci=pci,
             pm_base=PM_BASE if pm is not None else None,
             gpe0=_gpe0(pm),
+            hotplug=_hotplug(pm),
             apic=machine.find("apic") is not None,
             ioapic_base=IOAPIC_BASE if machine.find("ioapic") is not None else None,
             hpet_base=0xFED00000 if hpet is not None else None,
@@ -112,6 +123,25 @@ def cpu_model(machine: Any) -> Any:
 def _gpe0(pm: Any) -> tuple[int, int] | None:
     base = getattr(pm, "gpe_base", None)
     return (base, 4) if isinstance(base, int) else None
+
+
+def _hotplug(pm: Any) -> HotplugBus | None:
+    """The root bus, if the power management chip has hot-plug registers that work."""
+    controller = getattr(pm, "hotplug", None)
+    if controller is None or not controller.buses:
+        return None
+    return _hotplug_bus(controller, pm.hotplug_port.addr, controller.buses[0])
+
+
+def _hotplug_bus(controller: Any, port: int, bus: Any) -> HotplugBus:
+    removable = controller.removable(bus)
+    bridges = []
+    for devfn, device in sorted(bus.devices.items()):
+        for below in device.buses:
+            if below in controller.buses and not devfn & 7:
+                bridges.append((devfn >> 3, _hotplug_bus(controller, port, below)))
+    slots = tuple(slot for slot in range(32) if removable >> slot & 1)
+    return HotplugBus(port, controller.buses.index(bus), slots, tuple(bridges))
 
 
 def _serial_ports(machine: Any) -> tuple[SerialPort, ...]:

@@ -150,6 +150,12 @@ class MachineBase:
 
     # -- services to devices --------------------------------------------------------------------------------
 
+    def device_let_go(self, device: Device) -> None:
+        """The guest has let go of a device: it leaves the machine."""
+        from .hotplug import finish_removal
+
+        finish_removal(self, device)
+
     @property
     def rings(self) -> Any:
         """The core's virtqueues (pcemu._core.ring), for devices that have some; they need the core's memory."""

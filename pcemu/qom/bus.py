@@ -12,7 +12,7 @@ class Bus:
     """A bus of a device (or of the machine, for the system bus)."""
 
     type_name: ClassVar[str] = "System"  # as `info qtree` shows it, and as devices say what they plug into
-    hotpluggable: ClassVar[bool] = False  # devices come and go while the machine runs
+    hotpluggable: bool = False  # devices come and go while the machine runs
 
     def __init__(self, name: str, parent: Device | None = None, machine: Any = None) -> None:
         self.name = name

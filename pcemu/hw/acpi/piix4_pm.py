@@ -12,6 +12,7 @@ from pcemu.hw.pci.config import ConfigReg
 from pcemu.hw.pci.device import PciDevice
 from pcemu.qom import IrqOut, MemoryRegion, PortWindow, Property, State
 
+from . import pci_hotplug
 from .smbus import SmbusBus, SmbusHost
 
 PM_FREQUENCY = 3_579_545
@@ -103,12 +104,14 @@ class Piix4Pm(PciDevice):
     timer_port = PortWindow(None, 4, "timer_read", None, access=(4, 4), name="acpi-tmr")
     gpe_port = PortWindow(GPE_BASE, 4, "gpe_read", "gpe_write", access=(1, 4), name="acpi-gpe0")
     apm_port = PortWindow(0xB2, 2, "apm_read", "apm_write", access=(1, 1), name="apm-io")
+    hotplug_port = PortWindow(None, pci_hotplug.SIZE, "hotplug_read", "hotplug_write", access=(4, 4), name="acpi-pci-hotplug")
     smbus_port = PortWindow(None, SMBUS_SIZE, "smbus_read", "smbus_write", access=(1, 1), name="pm-smbus")
 
     def __init__(self, machine: Any, bus: Any = None, id: str | None = None, **props: Any) -> None:
         super().__init__(machine, bus, id, **props)
         self.smbus = SmbusBus("i2c", self)
         self.smbus_host = SmbusHost(self.smbus, self.update_sci)
+        self.hotplug = pci_hotplug.PciHotplug(self.set_gpe)
         self.region = MemoryRegion("piix4-pm", 0x40, owner=self)
         self._now = machine.clock.now
 
@@ -118,6 +121,9 @@ class Piix4Pm(PciDevice):
         self.layout.set_reset(SMBBA, 4, self.smb_io_base & 0xFFC0 | 1)
         for window, offset in ((self.events, 0), (self.control_port, 4), (self.timer_port, 8)):
             window.map(offset, root=self.region)
+        if self.acpi_root_pci_hotplug:
+            self.hotplug.add_bus(self.bus)
+            self.hotplug_port.map(pci_hotplug.PORT)
         handlers = getattr(self.machine, "powerdown_handlers", None)
         if handlers is not None:
             handlers.append(self.power_button)
@@ -125,6 +131,7 @@ class Piix4Pm(PciDevice):
     def reset(self) -> None:
         super().reset()
         self.smbus_host.reset()
+        self.hotplug.reset()
         self._tell_ports()
         self._next_overflow()
         self.place()
@@ -262,6 +269,12 @@ class Piix4Pm(PciDevice):
             self.smi_irq.pulse()
         self.update_sci()
 
+    def hotplug_read(self, offset: int, size: int) -> int:
+        return self.hotplug.read(offset)
+
+    def hotplug_write(self, offset: int, value: int, size: int) -> None:
+        self.hotplug.write(offset, value)
+
     def smbus_read(self, offset: int, size: int) -> int:
         return self.smbus_host.read(offset)
 
@@ -271,11 +284,14 @@ class Piix4Pm(PciDevice):
     # -- state ----------------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        return {**super().get_state(), "smbus_host": self.smbus_host.state()}
+        return {**super().get_state(), "smbus_host": self.smbus_host.state(),
+                "hotplug": self.hotplug.state()}  # fmt: skip
 
     def set_state(self, values: dict[str, Any]) -> None:
         super().set_state(values)
         if "smbus_host" in values:
             self.smbus_host.load(values["smbus_host"])
+        if "hotplug" in values:
+            self.hotplug.load(values["hotplug"])
         self.place()
         self.update_sci()

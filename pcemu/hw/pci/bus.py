@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pcemu.qom import Bus, Device, MemoryRegion, PcemuError
 
 if TYPE_CHECKING:
+    from pcemu.hw.acpi.pci_hotplug import PciHotplug
+
     from .device import PciDevice
 
 SLOTS, FUNCTIONS = 32, 8
@@ -32,6 +34,29 @@ class PciBus(Bus):
         self._map_pin: Callable[[int, int], int] = lambda devfn, pin: pin
         self._set_line: Callable[[int, int], None] = lambda line, level: None
         self._asserted: dict[int, int] = {}  # how many pins hold each interrupt line
+        self._hotplug: PciHotplug | None = None
+
+    # -- hot-plug -------------------------------------------------------------------------------------------
+
+    @property
+    def hotplug(self) -> PciHotplug | None:
+        """Who tells the guest of devices that come and go."""
+        return self._hotplug
+
+    @hotplug.setter
+    def hotplug(self, controller: PciHotplug) -> None:
+        self._hotplug = controller
+        self.hotpluggable = True
+
+    def plugged(self, device: PciDevice) -> None:
+        """device_add: the device is in its slot."""
+        if self._hotplug is not None:
+            self._hotplug.plugged(device)
+
+    def request_unplug(self, device: PciDevice) -> None:
+        """device_del: it goes when the guest has let it go."""
+        if self._hotplug is not None:
+            self._hotplug.request_unplug(device)
 
     # -- slots ----------------------------------------------------------------------------------------------
 

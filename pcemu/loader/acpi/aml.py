@@ -167,6 +167,10 @@ def create_dword_field(source: Term, offset: int, unit: str) -> Term:
     return b"\x8a" + source + integer(offset) + path(unit)
 
 
+def mutex(where: str) -> Term:
+    return b"\x5b\x01" + path(where) + b"\x00"
+
+
 # -- statements and operators --------------------------------------------------------------------------------
 
 
@@ -180,6 +184,27 @@ def and_(left: Term, right: Term, target: Term = ZERO) -> Term:
 
 def or_(left: Term, right: Term, target: Term = ZERO) -> Term:
     return b"\x7d" + left + right + target
+
+
+def shift_left(value: Term, count: Term, target: Term = ZERO) -> Term:
+    return b"\x79" + value + count + target
+
+
+def notify(device_name: Term, value: Term) -> Term:
+    return b"\x86" + device_name + value
+
+
+def acquire(name_of_mutex: str) -> Term:
+    """Wait for it as long as it takes."""
+    return b"\x5b\x23" + path(name_of_mutex) + b"\xff\xff"
+
+
+def release(name_of_mutex: str) -> Term:
+    return b"\x5b\x27" + path(name_of_mutex)
+
+
+def call(method_path: str, *arguments: Term) -> Term:
+    return path(method_path) + b"".join(arguments)
 
 
 def if_(condition: Term, *terms: Term) -> Term:

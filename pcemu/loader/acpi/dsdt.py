@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..platform import FOUR_GIB, PCI_HOLE_END, Platform
-from . import aml
+from . import aml, hotplug
 
 _LINKS = ("LNKA", "LNKB", "LNKC", "LNKD")
 _ROUTES = ("PRQA", "PRQB", "PRQC", "PRQD")
@@ -25,6 +25,8 @@ def definition_block(platform: Platform) -> bytes:
     if platform.pm_base is not None:
         # SLP_TYP 0 is soft-off in the PIIX4 (82371AB, section 7.1.3, PMCNTRL). No other sleep state is offered.
         terms.append(aml.name("\\_S5", aml.package([aml.ZERO] * 4)))
+    if platform.hotplug is not None and platform.gpe0 is not None:
+        terms.append(hotplug.event_method())
     return b"".join(terms)
 
 
@@ -37,6 +39,10 @@ def _pci_root(platform: Platform) -> bytes:
         devices.append(_fw_cfg())
     if platform.gpe0 is not None:
         devices.append(_reserved_ports("GPE0", "GPE0 resources", *platform.gpe0))
+    slots = []
+    if platform.hotplug is not None and platform.gpe0 is not None:
+        devices.append(_reserved_ports("PHPR", "PCI Hotplug resources", platform.hotplug.port, hotplug.REGISTERS))
+        slots = hotplug.root_terms(platform.hotplug)
     return aml.device(
         "PCI0",
         aml.name("_HID", aml.eisaid("PNP0A03")),
@@ -44,6 +50,7 @@ def _pci_root(platform: Platform) -> bytes:
         aml.name("_CRS", _pci_windows(platform)),
         aml.name("_PRT", _routing_table()),
         *devices,
+        *slots,
     )
 
 
