@@ -42,7 +42,10 @@ cdef inline bint beyond(Cpu* c, u64 pc, u32 n) noexcept nogil:
 
 
 cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) noexcept nogil:
-    """Decode from lin (whose page lies at host) into a new block. NULL: a fault is pending, or the arena is full (EXIT_NONE)."""
+    """Decode from lin (whose page lies at host) into a new block.
+
+    NULL: a fault is pending, the arena is full (EXIT_NONE), or it must be a block that is not kept (EXIT_SINGLE).
+    """
     cdef Mach* m = c.m
     cdef u32 off = lin & 4095
     cdef u64 addr = <u64>(host - m.ram) + off
@@ -77,10 +80,9 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
             memset(buf + k, 0, sizeof(buf) - k)
             if beyond(c, pc, k + 1) or not mmu.fetch_page(c, lin + k, &host2):
                 return NULL
-            if host2 is NULL:
-                host2 = mmio_code(c, lin + k, buf + 32 - 16)
-                if host2 is NULL:
-                    return NULL
+            if host2 is NULL:                       # the rest comes from a device: nothing to keep
+                c.exit = EXIT_SINGLE
+                return NULL
             memcpy(buf + k, host2, 15 - k)
             length = decode(c, c.mode, buf, 15, 0, op)
             if length < 0:
@@ -235,6 +237,9 @@ cdef Block* any_block(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
     if b is NULL:
         b = translate_block(c, pc, lin, host, MAX_OPS)
         if b is NULL:
+            if c.exit == EXIT_SINGLE:
+                c.exit = EXIT_NONE
+                return single_block(c, pc, lin, host)
             if c.exit != EXIT_NONE:
                 return NULL
             blocks.flush_all(c.m)
@@ -242,7 +247,7 @@ cdef Block* any_block(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
             c.link = NULL
             b = translate_block(c, pc, lin, host, MAX_OPS)
             if b is NULL:
-                return NULL
+                return single_block(c, pc, lin, host) if c.exit == EXIT_SINGLE else NULL
         blocks.commit_block(c.m, b, b.n_ops + 1)
         if b.cross:
             return b

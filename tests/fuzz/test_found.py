@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fuzz.guest import CODE, HOLE, MMIO, STACK, Rig, set_segment
+from fuzz.guest import CODE, HOLE, MMIO, ROM, STACK, Rig, set_segment
 
 UD2 = b"\x0f\x0b"
 
@@ -226,3 +226,23 @@ def test_code_in_a_device_is_fetched_once_an_instruction(portion: int) -> None:
         rig.cpu.run(portion)
     assert rig.cpu.halted
     assert fetches == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_instruction_that_ends_in_a_device_is_fetched_once() -> None:
+    """RAM up to MMIO; the last byte of the page and what the device gives are ADD [BX], AL, which goes to ROM."""
+    rig = real_mode(b"")
+    fetches: list[int] = []
+
+    def read(offset: int, size: int) -> int:
+        if offset == 0:
+            fetches.append(rig.clock.now())
+        return int.from_bytes((b"\x07\xf4" + bytes(30))[offset : offset + size], "little")
+
+    rig.probe.read = read  # type: ignore[method-assign]
+    rig.remap(0)
+    rig.memory.write(MMIO - 1, b"\x00")
+    set_segment(rig.cpu, "cs", MMIO - 0x10 >> 4, MMIO - 0x10, 0xFFFF, 0x9B00)
+    set_segment(rig.cpu, "ds", ROM >> 4, ROM, 0xFFFF, 0x9300)
+    rig.cpu.set("rip", 0x0F)
+    assert rig.cpu.run(10) == "halted"
+    assert fetches[:1] == [0] and fetches.count(0) == 1
