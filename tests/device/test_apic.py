@@ -226,6 +226,9 @@ def test_nmi_init_sipi(b: Board) -> None:
     b.w(ICR, 0x08500)  # level de-assert does nothing
     assert b.cpu.inits == 1
     b.w(ICR, 0x04612)
+    assert b.cpu.sipis == []  # the bootstrap CPU never waits for one
+    b.apic.bsp = False
+    b.w(ICR, 0x04612)
     assert b.cpu.sipis == [0x12]
 
 

@@ -1,5 +1,5 @@
 """Fuzzing: a guest is not trusted. Random programs for the core, random pokes at the board, broken files and options.
 
-Every case is a function of its seed. `python -m fuzz.soak` (from tests/, or `make soak`) runs them for hours; what it finds
-becomes a seed in KNOWN of the module, and a test of its own where the cause deserves one.
+Every case is a function of its seed. `python -m fuzz.soak` (from tests/) runs them for hours, `make soak` for minutes; what they
+find becomes a test of its own, in test_found.py or with the tests of the device.
 """

@@ -20,7 +20,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 LIMIT = 60  # seconds for one seed, on the slowest host; ordinary ones take milliseconds
-FAMILIES = ("core",)
+FAMILIES = ("core", "compiled", "board")
 
 
 def checker(family: str) -> Callable[[int], None]:

@@ -193,7 +193,8 @@ class LocalApic(ApicTimer):
             self._init_registers()
             cpu.set_init()
         elif mode == DM_STARTUP:
-            cpu.set_sipi(vector)
+            if not self.bsp:  # the bootstrap CPU never waits for one, and who does not wait ignores it (8.4.3)
+                cpu.set_sipi(vector)
         elif mode == DM_SMI:
             self.log_unimp("SMI message")
 

@@ -1,0 +1,24 @@
+"""Random programs under the interpreter and as compiled code. Hours of them: python -m fuzz.soak --family compiled."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+
+from fuzz.worker import findings
+
+pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="code is compiled for x86-64 only")
+
+
+@pytest.mark.parametrize("first", [0, 100])
+def test_random_programs(first: int) -> None:
+    found = list(findings("compiled", first, 100, timeout=300))
+    assert not found, "\n".join(text for _seed, text in found)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("first", range(1000, 21000, 2000))
+def test_more_random_programs(first: int) -> None:
+    found = list(findings("compiled", first, 2000, timeout=3600))
+    assert not found, "\n".join(text for _seed, text in found)
