@@ -117,7 +117,9 @@ VECTOR_MODULES = (
     "raid6_pq", "xor", "serpent_avx2", "camellia_aesni_avx2", "twofish_avx_x86_64", "cast5_avx_x86_64", "cast6_avx_x86_64",
     "sha1_ssse3", "sha256_ssse3", "sha512_ssse3", "nhpoly1305_avx2", "chacha_x86_64", "poly1305_x86_64", "curve25519_x86_64",
 )  # fmt: skip
-MODULES: dict[str, tuple[str, ...]] = {"devices": VIRTIO_MODULES, "vectors": VECTOR_MODULES, "network": ("virtio_pci", "virtio_net")}
+MODULES: dict[str, tuple[str, ...]] = {
+    "devices": VIRTIO_MODULES, "vectors": VECTOR_MODULES, "network": ("virtio_pci", "virtio_net"),
+}  # fmt: skip
 
 
 def module_files(init: str, kernel: str) -> dict[str, bytes]:
