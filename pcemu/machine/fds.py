@@ -67,7 +67,7 @@ class Descriptors:
 
     def use(self, text: str) -> int:
         """What `fd=` says: a number, or a name, which is used up."""
-        if text.isdigit():
+        if re.fullmatch("[0-9]{1,9}", text):
             return int(text)
         fd = self.named.pop(text, None)
         if fd is None:

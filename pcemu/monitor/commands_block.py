@@ -22,7 +22,10 @@ struct  BlockDeviceInfo      file: str, node-name?: str, ro: bool, drv: str, bac
                              write_threshold: int
 struct  BlockInfo            device: str, qdev?: str, type: str, removable: bool, locked: bool, inserted?: BlockDeviceInfo, \\
                              tray_open?: bool, io-status?: BlockDeviceIoStatus
-struct  BlockDeviceTimedStats  interval_length: int
+struct  BlockDeviceTimedStats  interval_length: int, min_rd_latency_ns: int, max_rd_latency_ns: int, avg_rd_latency_ns: int, \\
+                             min_wr_latency_ns: int, max_wr_latency_ns: int, avg_wr_latency_ns: int, \\
+                             min_flush_latency_ns: int, max_flush_latency_ns: int, avg_flush_latency_ns: int, \\
+                             avg_rd_queue_depth: number, avg_wr_queue_depth: number
 struct  BlockDeviceStats     rd_bytes: int, wr_bytes: int, unmap_bytes: int, rd_operations: int, wr_operations: int, \\
                              flush_operations: int, unmap_operations: int, rd_total_time_ns: int, wr_total_time_ns: int, \\
                              flush_total_time_ns: int, unmap_total_time_ns: int, wr_highest_offset: int, rd_merged: int, \\
@@ -32,8 +35,12 @@ struct  BlockDeviceStats     rd_bytes: int, wr_bytes: int, unmap_bytes: int, rd_
                              invalid_unmap_operations: int, account_invalid: bool, account_failed: bool, \\
                              timed_stats: [BlockDeviceTimedStats]
 struct  BlockStats           device?: str, qdev?: str, node-name?: str, stats: BlockDeviceStats
-struct  BlockJobInfo         type: str, device: str
-struct  JobInfo              id: str, type: str
+enum    JobType              commit stream mirror backup create amend snapshot-load snapshot-save snapshot-delete
+enum    JobStatus            undefined created running paused ready standby waiting pending aborting concluded null
+struct  BlockJobInfo         type: str, device: str, len: int, offset: int, busy: bool, paused: bool, speed: int, \\
+                             io-status: BlockDeviceIoStatus, ready: bool, status: JobStatus, auto-finalize: bool, \\
+                             auto-dismiss: bool, error?: str
+struct  JobInfo              id: str, type: JobType, status: JobStatus, current-progress: int, total-progress: int, error?: str
 """)
 
 

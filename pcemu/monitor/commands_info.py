@@ -9,7 +9,7 @@ from pcemu.machine.cpudump import dump_cpu
 
 from . import mtree, qtree
 from .errors import CommandError
-from .table import Context, command, declare_types
+from .table import Context, command, declare_types, qmp_command
 
 declare_types("""
 enum    RunState     debug inmigrate internal-error io-error paused postmigrate prelaunch finish-migrate restore-vm running \\
@@ -17,6 +17,12 @@ enum    RunState     debug inmigrate internal-error io-error paused postmigrate 
 struct  StatusInfo   running: bool, singlestep: bool, status: RunState
 struct  NameInfo     name?: str
 struct  UuidInfo     UUID: str
+struct  PciInfo          bus: int, devices: [PciDeviceInfo]
+struct  PciDeviceInfo    bus: int, slot: int, function: int, class_info: PciDeviceClass, id: PciDeviceId, irq?: int, \\
+                         irq_pin: int, qdev_id: str, regions: [PciMemoryRegion]
+struct  PciDeviceClass   desc?: str, class: int
+struct  PciDeviceId      device: int, vendor: int, subsystem?: int, subsystem-vendor?: int
+struct  PciMemoryRegion  bar: int, type: str, address: int, size: int, prefetch?: bool, mem_type_64?: bool
 struct  KvmInfo      enabled: bool, present: bool
 """)
 
@@ -107,6 +113,16 @@ def info_pci(ctx: Context) -> str:
     from pcemu.hw.pci.info import info_pci as lines
 
     return "".join(line + "\n" for line in lines(bus))
+
+
+@qmp_command("query-pci", returns="[PciInfo]", help="the devices on the PCI bus")
+def query_pci(ctx: Context) -> list[dict[str, Any]]:
+    bus = ctx.machine.find_bus("PCI")
+    if bus is None:
+        return []
+    from pcemu.hw.pci import info
+
+    return info.query_pci(bus)
 
 
 # ---- interrupt controllers --------------------------------------------------------------------------------------------

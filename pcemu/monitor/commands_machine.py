@@ -25,9 +25,12 @@ enum    PanicAction           pause shutdown exit-failure none
 struct  CommandLineOptionInfo option: str, parameters: [CommandLineParameterInfo]
 struct  CommandLineParameterInfo  name: str, type: CommandLineParameterType, help?: str, default?: str
 enum    CommandLineParameterType  string boolean number size
-struct  MigrationInfo         status?: str
-struct  MigrationCapabilityStatus capability: str, state: bool
-struct  MemoryDeviceInfo
+enum    MigrationStatus       none
+struct  MigrationInfo         status?: MigrationStatus
+enum    MigrationCapability
+struct  MigrationCapabilityStatus capability: MigrationCapability, state: bool
+enum    MemoryDeviceInfoKind
+union   MemoryDeviceInfo      [type] type: MemoryDeviceInfoKind
 """)
 
 CPU_MOST = 1                # -smp

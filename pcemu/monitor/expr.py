@@ -14,6 +14,7 @@ from .errors import ArgumentError
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*")
 _REGISTER = re.compile(r"[A-Za-z0-9_.]*")
 MASK = (1 << 64) - 1
+MOST_NESTED = 64
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'"}
 
 
@@ -30,6 +31,7 @@ class Expression:
         self.text = text
         self.position = position
         self._register = register
+        self._depth = 0
 
     def value(self) -> int:
         """The expression's value, signed."""
@@ -80,6 +82,14 @@ class Expression:
         return value
 
     def _unary(self) -> int:
+        self._depth += 1
+        if self._depth > MOST_NESTED:
+            raise ArgumentError("expression is nested too deeply")
+        value = self._operand()
+        self._depth -= 1
+        return value
+
+    def _operand(self) -> int:
         char = self._peek()
         match char:
             case "":
@@ -110,6 +120,8 @@ class Expression:
         self.position = match.end()
         self._skip()
         digits = match[0]
+        if len(digits) > 64:
+            raise ArgumentError("number too large")
         number = int(digits, 16 if digits[:2] in ("0x", "0X") else 8 if digits[0] == "0" else 10)
         if number > MASK:
             raise ArgumentError("number too large")

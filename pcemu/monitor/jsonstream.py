@@ -26,6 +26,9 @@ _END_OF_LINE = re.compile(rb"[\n\xff]")
 _QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'((?:[^'\\]|\\.)*)'""", re.DOTALL)
 _INNER = re.compile(r"""\\.|\"""", re.DOTALL)
 _SPACE = b" \t\r\n"
+# Zero bytes end strings in the host's interfaces, and half a surrogate pair is no character.
+_NOT_TEXT = re.compile(r"(?<!\\)(?:\\\\)*\\u(?:0000|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|"
+                       r"(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u)[dD][c-fC-F])")
 
 
 class ParseError(ValueError):
@@ -151,6 +154,8 @@ def parse(text: bytes) -> Any:
         raise ParseError(f"JSON parse error, invalid UTF-8 at byte {error.start}") from None
     if "'" in shown:
         shown = _QUOTED.sub(_double_quotes, shown)
+    if _NOT_TEXT.search(shown):
+        raise ParseError("JSON parse error, invalid Unicode sequence")
     try:
         return _DECODER.decode(shown)
     except ParseError:

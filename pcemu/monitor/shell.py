@@ -37,9 +37,15 @@ class Shell:
     def run(self, line: str) -> str:
         """What the monitor prints for `line`."""
         try:
-            return self._run(line)
+            return self._run("".join(char for char in line if char >= " " or char == "\t"))
         except PcemuError as error:
             return f"Error: {error}\n"
+        except OSError as error:
+            return f"Error: {error.filename or 'host'}: {error.strerror}\n"
+        except Exception as error:      # our fault, and not the guest's
+            from pcemu.machine.exit import describe_failure
+
+            return f"Error: {describe_failure(error)}\n"
 
     def _run(self, line: str) -> str:
         word, rest = _word(line)

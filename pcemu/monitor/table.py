@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .qmp import QmpMonitor
 
 
+_DIGITS = frozenset("0123456789")
 MOST_ITEMS = 1 << 16        # of x and xp at once
 
 
@@ -293,7 +294,7 @@ class ArgumentParser:
         if self._peek() == "/":
             self.position += 1
             start = self.position
-            while self._peek().isdigit():
+            while self._peek() in _DIGITS:
                 self.position += 1
             if self.position > start:
                 count = int(self.text[start:self.position][:10])

@@ -158,9 +158,7 @@ def _open(ifname: str, queues: int, vnet: bool | None) -> tuple[int, str, bool]:
 
 def _given(name: str, text: str) -> tuple[int, bool]:
     """A file descriptor that was passed in: (fd, has a vnet header)."""
-    if not text.isdigit():
-        raise NetError(f"File descriptor named '{text}' has not been found")
-    fd = int(text)
+    fd = machine.fds.use(text)
     try:
         answer = fcntl.ioctl(fd, TUNGETIFF, bytes(40))
     except OSError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .bar import Bar
 from .bus import PciBus
 from .config import DEVICE_ID, INTERRUPT_LINE, SUBSYSTEM_ID, SUBSYSTEM_VENDOR_ID, VENDOR_ID
@@ -36,6 +38,35 @@ def device_lines(device: PciDevice) -> list[str]:
     lines += [_bar_line(bar) for _, bar in sorted(device.bars.items())]
     lines.append(f'      id "{device.id}"')
     return lines
+
+
+def query_pci(bus: PciBus) -> list[dict[str, Any]]:
+    """The same as data, in QMP's names (PciInfo)."""
+    return [{"bus": bus.number, "devices": [_described(device) for device in bus.in_order()]}]
+
+
+def _described(device: PciDevice) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "bus": device.bus.number, "slot": device.addr >> 3, "function": device.addr & 7, "qdev_id": device.id,
+        "class_info": {"class": device.class_id} | ({"desc": device.class_name} if device.class_name else {}),
+        "id": {"vendor": device.get(VENDOR_ID, 2), "device": device.get(DEVICE_ID, 2)},
+        "irq_pin": device.interrupt_pin,
+        "regions": [_region(bar) for _, bar in sorted(device.bars.items())],
+    }  # fmt: skip
+    vendor, subsystem = device.get(SUBSYSTEM_VENDOR_ID, 2), device.get(SUBSYSTEM_ID, 2)
+    if vendor and subsystem:
+        found["id"] |= {"subsystem-vendor": vendor, "subsystem": subsystem}
+    if device.interrupt_pin:
+        found["irq"] = device.get(INTERRUPT_LINE, 1)
+    return found
+
+
+def _region(bar: Bar) -> dict[str, Any]:
+    region: dict[str, Any] = {"bar": bar.index, "type": "io" if bar.kind == "io" else "memory", "size": bar.size,
+                              "address": -1 if bar.addr is None else bar.addr}
+    if bar.kind != "io":
+        region |= {"prefetch": bar.prefetch, "mem_type_64": bar.bits64}
+    return region
 
 
 def info_pci(bus: PciBus) -> list[str]:
