@@ -22,7 +22,7 @@ class PtyChardev(FdChardev):
 
     def __init__(self, machine: Any, id: str = "", **opts: Any) -> None:
         super().__init__(machine, id, **opts)
-        self.link = opts.get("path")
+        self.link = os.path.abspath(opts["path"]) if opts.get("path") else None
         self._timer: Any = None
         try:
             self.master, slave = pty.openpty()

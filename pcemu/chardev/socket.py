@@ -39,6 +39,7 @@ class SocketChardev(Chardev):
         self.telnet = bool(opts.get("telnet", False))
         self.reconnect: int = opts.get("reconnect", 0)
         self._check()
+        self._made = ""                 # the socket's file, wherever we go (-daemonize changes the directory)
         self.connected = False
         self._listener: socket.socket | None = None
         self._sock: socket.socket | None = None
@@ -113,6 +114,7 @@ class SocketChardev(Chardev):
                     os.unlink(self.path)
             sock.bind(self._unix_name())
             sock.listen(1)
+            self._made = os.path.abspath(self.path)
             return sock
         error: OSError | None = None
         last = int(self.opts.get("to") or 0)
@@ -339,9 +341,9 @@ class SocketChardev(Chardev):
             if self._sock is None:
                 self.machine.remove_reader(self._listener.fileno())
             self._listener.close()
-            if self.path is not None and not self.opts.get("abstract"):
+            if self._made and not self.opts.get("abstract"):
                 with contextlib.suppress(OSError):
-                    os.unlink(self.path)
+                    os.unlink(self._made)
         if self._sock is not None:
             self._sock.close()
             self._sock = None

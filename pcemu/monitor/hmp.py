@@ -7,7 +7,6 @@ from typing import Any
 import pcemu
 from pcemu.chardev import Chardev
 
-from . import table
 from .editline import LineEditor
 from .shell import Shell
 
@@ -90,11 +89,6 @@ class HmpMonitor:
                     self.chardev.write(b"\r\n")
 
     def _completions(self, line: str) -> list[str]:
-        words = line.split(" ")
-        if len(words) == 1:
-            return sorted(name for name in table.COMMANDS if name.startswith(words[0]))
-        if len(words) == 2 and words[0] == "info":
-            return sorted(name for name in table.INFO if name.startswith(words[1]))
-        if len(words) == 2 and words[0] in ("help", "?"):
-            return sorted(name for name in table.COMMANDS if name.startswith(words[1]))
-        return []
+        from .completion import candidates
+
+        return candidates(self.machine, line)

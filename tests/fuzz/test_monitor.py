@@ -25,8 +25,9 @@ from pcemu.testing.fakes import FakeCore
 # What ends the test, waits for somebody, or changes what the test stands on.
 LEFT_OUT_LINES = {"quit", "q", "help", "?", "log", "logfile"}
 LEFT_OUT = {"quit", "chardev-add", "chardev-change", "chardev-remove"}
-WORDS = ["0", "-1", "1", "0x1000", "$eip", "$nope", "on", "off", "/4xw", "/99999999999x", "-a", "-f", "x", "/machine", "..", "''", '"',
-         '"a b"', "\\", "%s%n", "\0", "a" * 5000, "(" * 300, "1+" * 300, "9" * 400, "r,id=1", "isa-serial,id=z", "ctrl-alt-", "é", "$",
+WORDS = ["0", "-1", "1", "0x1000", "$eip", "$nope", "on", "off", "/4xw", "/99999999999x", "-a", "-f", "x", "/machine", "..",
+         "''", '"', '"a b"', "\\", "%s%n", "\0", "a" * 5000, "(" * 300, "1+" * 300, "9" * 400, "r,id=1", "isa-serial,id=z",
+         "ctrl-alt-", "é", "$",
          "tcp::1-:2", "d0", "18446744073709551615", "'a'", "~0", "1/0", ",", "=", "*", "file", "null,id=q9"]  # fmt: skip
 
 

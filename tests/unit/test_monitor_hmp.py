@@ -224,3 +224,25 @@ def test_completion() -> None:
     assert screen.type(b"p\t") == "system_powerdown "
     screen.type(b"\x15")
     assert screen.type(b"zz\t") == "zz"
+
+
+def test_completion_of_arguments() -> None:
+    from pcemu.machine.config import DeviceConfig
+    from pcemu.machine.machine import Machine
+    from pcemu.monitor.completion import candidates
+    from pcemu.testing.fakes import FakeCore
+
+    machine = Machine(MachineConfig(ram_size=1 << 20, devices=[DeviceConfig("isa-debug-exit", {"id": "exit0"})],
+                                    chardevs=[{"backend": "ringbuf", "id": "r0"}, {"backend": "null", "id": "n0"}]),
+                      core=FakeCore()).build()  # fmt: skip
+    for line, expected in (
+        ("info stat", ["status"]), ("help info stat", ["status"]), ("help sto", ["stop"]), ("device_del ", ["exit0"]),
+        ("ringbuf_read ", ["r0"]), ("chardev-remove ", ["n0", "r0"]), ("trace-event pit_set", ["pit_set_gate"]),
+        ("trace-event pit_set_gate ", ["off", "on"]), ("device_add isa-ser", ["isa-serial"]), ("x 0 ", []),
+        ("qom-list /machine/periph", ["/machine/peripheral", "/machine/peripheral-anon"]),
+        ("qom-get /machine/peripheral/exit0 iob", ["iobase"]), ("sendkey ctrl-alt-del", ["ctrl-alt-delete"]),
+        ("nonsense ", []), ("info nonsense ", []), ("qom-list /nope/", []),
+    ):  # fmt: skip
+        assert candidates(machine, line) == expected, line
+    assert "stop" in candidates(machine, "")
+    machine.close()

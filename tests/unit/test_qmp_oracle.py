@@ -95,8 +95,8 @@ def compare(path: str, mine: str, other: str, theirs: Theirs, types: dict[str, A
             if variant["case"] not in their_variants:
                 yield f"{path}|{variant['case']}: not QEMU's"
                 continue
-            yield from compare(f"{path}|{variant['case']}", variant["type"], their_variants[variant["case"]], theirs, types, given,
-                               seen)
+            case = variant["case"]
+            yield from compare(f"{path}|{case}", variant["type"], their_variants[case], theirs, types, given, seen)
 
 
 def test_commands_and_events_are_qemus(theirs: Theirs) -> None:
