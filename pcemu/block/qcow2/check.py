@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import struct
 from array import array
 from collections import Counter
@@ -54,6 +55,10 @@ class Counts:
     def get(self, cluster: int) -> int:
         chunk = self.chunks.get(cluster // CHUNK)
         return chunk[cluster % CHUNK] if chunk is not None else 0
+
+    def set(self, cluster: int, count: int) -> None:
+        self.add(cluster, 1, 0)
+        self.chunks[cluster // CHUNK][cluster % CHUNK] = count
 
     def used(self) -> Iterator[tuple[int, int]]:
         """(cluster, references), sorted."""
@@ -243,27 +248,32 @@ class Checker:
         result, refcounts = self.result, self.image.refcounts
         if not self._blocks_ok:
             return
-        highest = 0
         end = -(-self.file_size // self.h.cluster_size)  # counts of what is not there are nobody's
-        found: list[tuple[int, int, int]] = []
-        with self.image.lock:
+        self._highest = 0
+
+        def counted() -> Iterator[tuple[int, int, int]]:
             for index, offset in enumerate(refcounts.table):
-                if not offset:
+                block = refcounts.block(index) if offset else None
+                if block is None or block.data.count(0) == len(block.data):
                     continue
-                block = refcounts.block(index)
-                assert block is not None
                 for cluster, have in enumerate(block.data, index * refcounts.entries):
                     if have and cluster < end:
-                        highest = max(highest, cluster)
+                        self._highest = cluster
                         want = self.counts.get(cluster)
                         if want != have:
-                            found.append((cluster, have, want))
+                            yield cluster, have, want
+
+        def forgotten() -> Iterator[tuple[int, int, int]]:
             for cluster, want in self.counts.used():
                 if refcounts.get(cluster) == 0:
-                    found.append((cluster, 0, want))
-        for cluster, have, want in sorted(found):
-            self.differ(cluster, have, want)
-        result.image_end_offset = (highest + 1) * self.h.cluster_size
+                    # A new block would go into a cluster that it should count as free.
+                    self.rebuild = self.rebuild or refcounts.block(cluster // refcounts.entries) is None
+                    yield cluster, 0, want
+
+        with self.image.lock:
+            for cluster, have, want in heapq.merge(counted(), forgotten()):
+                self.differ(cluster, have, want)
+        result.image_end_offset = (self._highest + 1) * self.h.cluster_size
 
     def differ(self, cluster: int, have: int, want: int) -> None:
         if have > want:
@@ -271,7 +281,7 @@ class Checker:
             self.result.leaks += 1
         else:
             self.error(f"cluster {cluster} refcount={have} reference={want}")
-        if len(self._wrong) < 1 << 22:
+        if len(self._wrong) < 1 << 18:
             self._wrong.append((cluster, want))
         else:
             self.rebuild = True
@@ -337,16 +347,17 @@ def rebuild(image: Qcow2Node, counts: Counts) -> None:
     """Forget the refcount table and its blocks; write new ones behind everything that is in use."""
     h = image.header
     old = image.refcounts
-    references = dict(counts.used())
     bits, size = h.cluster_bits, h.cluster_size
     for first, number in [(h.reftable_offset >> bits, h.reftable_clusters), *((o >> bits, 1) for o in old.table if o)]:
         for cluster in range(first, first + number):
-            if references.get(cluster):
-                references[cluster] -= 1
-    start = max((cluster for cluster, count in references.items() if count), default=0) + 1
-    start = max(start, -(-image.file.size // size))
+            if have := counts.get(cluster):
+                counts.set(cluster, have - 1)
     entries = old.entries
-    needed = {cluster // entries for cluster, count in references.items() if count}
+    start = -(-image.file.size // size)
+    needed: set[int] = set()
+    for cluster, _ in counts.used():
+        start = max(start, cluster + 1)
+        needed.add(cluster // entries)
     tables = 1
     while True:
         total = tables + len(needed)
@@ -358,23 +369,24 @@ def rebuild(image: Qcow2Node, counts: Counts) -> None:
     if tables * size > hdr.MAX_REFTABLE_BYTES:
         raise BlockError("the references are too far apart to rebuild the reference counts")
     for cluster in range(start, start + tables + len(needed)):
-        references[cluster] = 1
+        counts.set(cluster, 1)
     table = array("Q", bytes(tables * size))
-    blocks = {number: array(TYPECODES[h.refcount_order], bytes(entries << max(0, h.refcount_order - 3))) for number in needed}
-    for cluster, count in references.items():
-        if count:
-            blocks[cluster // entries][cluster % entries] = min(count, old.most)
     image.file.truncate(max(image.file.size, (start + tables + len(needed)) * size))
-    for index, number in enumerate(sorted(blocks)):
+    for index, number in enumerate(sorted(needed)):
         table[number] = (start + tables + index) * size
-        image.file.put(table[number], pack_counts(blocks[number], h.refcount_order))
+        block = array(TYPECODES[h.refcount_order], bytes(entries << max(0, h.refcount_order - 3)))
+        for first in range(number * entries // CHUNK, -(-(number + 1) * entries // CHUNK)):
+            for cluster, count in enumerate(counts.chunks.get(first, ()), first * CHUNK):
+                if count and cluster // entries == number:
+                    block[cluster % entries] = min(count, old.most)
+        image.file.put(table[number], pack_counts(block, h.refcount_order))
     image.file.put(start * size, pack64(table))
     image.file.flush()
     h.reftable_offset, h.reftable_clusters = start * size, tables
     image.file.put(48, struct.pack(">QI", h.reftable_offset, h.reftable_clusters))
     image.file.flush()
     with image.lock:
-        image._file_end = image.file.size
+        image.file_end = image.file.size
         old.table, old.table_offset = table, start * size
         old.dirty_entries.clear()
         old.moved = False

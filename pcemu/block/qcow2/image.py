@@ -84,7 +84,7 @@ class Qcow2Node(Node):
         self._unpacked: OrderedDict[int, bytes] = OrderedDict()
         self._holes: bool | None = None
         self._pack_at = 0  # where the next compressed cluster may begin, 0: in a new cluster
-        self._file_end = file.size
+        self.file_end = file.size
         if not self.read_only and h.incompatible & hdr.CORRUPT and repair:
             raise BlockError(f"'{self.filename}': qcow2: Image is corrupt; cannot be opened read/write")
         if h.compression:
@@ -217,9 +217,13 @@ class Qcow2Node(Node):
         cluster = offset >> self._bits
         table = self._l2(cluster >> self._l2_bits)
         left = (((cluster >> self._l2_bits) + 1) << (self._l2_bits + self._bits)) - offset
-        length = min(length, left)
         if table is None:
-            return Kind.UNALLOCATED, length, 0
+            index = (cluster >> self._l2_bits) + 1  # over all that are not there
+            while left < length and index < len(self.l1) and not self.l1[index] & OFFSET:
+                index += 1
+                left += 1 << (self._l2_bits + self._bits)
+            return Kind.UNALLOCATED, min(length, left), 0
+        length = min(length, left)
         within = offset & self._mask
         if self._extended:
             return self._find_subclusters(cluster, within, length)
@@ -373,9 +377,9 @@ class Qcow2Node(Node):
     def claim(self, clusters: int) -> None:
         """The file must reach over its first `clusters` clusters: what is handed out lies inside it. New space is zero."""
         end = clusters << self._bits
-        if end > self._file_end:
+        if end > self.file_end:
             self.file.truncate(end)
-            self._file_end = end
+            self.file_end = end
 
     def pwrite(self, offset: int, views: Views, fua: bool = False) -> None:
         if self.read_only:
@@ -438,7 +442,7 @@ class Qcow2Node(Node):
                     if other in self._busy:
                         length = (other << self._bits) - offset
                         break
-                self._check_overlap(at, length)
+                self.check_overlap(at, length)
             else:
                 plan = self._plan(offset, length, last)
                 self._busy.update(plan.clusters)
@@ -475,7 +479,7 @@ class Qcow2Node(Node):
                 return True, (cluster << self._bits) - offset, at
         return True, run, at
 
-    def _check_overlap(self, at: int, length: int) -> None:
+    def check_overlap(self, at: int, length: int) -> None:
         """Data of the guest must not go over metadata, whatever the image says. Looks at the tables in memory."""
         h = self.header
         for cluster in range(at & ~self._mask, at + length, self.cluster_size):
@@ -487,7 +491,7 @@ class Qcow2Node(Node):
                 or self.refcounts.table_offset <= cluster < self.refcounts.table_offset + len(self.refcounts.table) * 8
                 or (h.snapshot_count and cluster == h.snapshot_offset)
             ):
-                self.corrupt(f"a cluster of data overlaps with metadata at {cluster:#x}")
+                self.corrupt(f"a cluster that is to be written overlaps with metadata at {cluster:#x}")
 
     def _plan(self, offset: int, length: int, last: int) -> Plan:
         """Choose clusters for the first part of a write that needs new ones."""
@@ -503,11 +507,11 @@ class Qcow2Node(Node):
             low, high = start // unit * unit, -(-end // unit) * unit
             if owned:
                 plan.host, plan.reused = entry & OFFSET, True
-                self._check_overlap(plan.host, self.cluster_size)
+                self.check_overlap(plan.host, self.cluster_size)
             else:
                 if entry & (OFFSET | COMPRESSED):  # data elsewhere moves here
                     low, high = 0, self.cluster_size
-                fresh_from = self._file_end
+                fresh_from = self.file_end
                 plan.host = self.refcounts.alloc(1)
                 plan.fresh = plan.host >= fresh_from
             plan.length = end - start
@@ -523,7 +527,7 @@ class Qcow2Node(Node):
                     break
                 plan.old.append((entry, 0))
                 count += 1
-            fresh_from = self._file_end
+            fresh_from = self.file_end
             plan.host = self.refcounts.alloc(count)
             plan.fresh = plan.host >= fresh_from
             plan.clusters = range(cluster, cluster + count)

@@ -129,6 +129,7 @@ class Refcounts:
             made = self.block(index)  # the table itself may have needed it
             if made is not None:
                 return made
+        self._check_free(index * self.entries, 1)
         block = self._new_block(index, index * self.entries)
         block.data[0] = 1
         return block
@@ -154,6 +155,7 @@ class Refcounts:
         shift = self.image.header.cluster_bits
         if (first + count) << shift > min(MAX_OFFSET, self.image.max_offset):
             raise OSError(errno.EFBIG, f"{self.image.filename}: {os.strerror(errno.EFBIG)}")
+        self._check_free(first, count)
         self.image.claim(first + count)
         at = first
         while at < first + count:  # a block's worth at a time
@@ -166,6 +168,12 @@ class Refcounts:
             at += high - low
         self.hint = first + count
         return first << shift
+
+    def _check_free(self, first: int, count: int) -> None:
+        """Counts may be wrong: what is known to be metadata is never handed out."""
+        shift = self.image.header.cluster_bits
+        if first << shift < self.image.file_end:
+            self.image.check_overlap(first << shift, count << shift)
 
     def _find(self, count: int) -> int:
         at = first = self.hint

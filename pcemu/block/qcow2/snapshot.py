@@ -185,6 +185,7 @@ def _change_references(image: Qcow2Node, l1: array[int], by: int) -> None:
     step = 2 if image.header.extended_l2 else 1
     counts = image.refcounts
     bits = image.header.cluster_bits
+    _plausible(image, l1)
     for l1_entry in l1:
         offset = l1_entry & OFFSET
         if not offset:
@@ -198,9 +199,16 @@ def _change_references(image: Qcow2Node, l1: array[int], by: int) -> None:
         counts.change(offset >> bits, 1, by)
 
 
+def _plausible(image: Qcow2Node, l1: array[int]) -> None:
+    """An L1 table with more L2 tables than the file has clusters names one twice, and going through it takes for ever."""
+    if sum(1 for entry in l1 if entry & OFFSET) > image.file.size >> image.header.cluster_bits:
+        image.corrupt("several L1 entries point to the same L2 table")
+
+
 def _clear_copied(image: Qcow2Node) -> None:
     """Nothing is to be written in place any more."""
     step = 2 if image.header.extended_l2 else 1
+    _plausible(image, image.l1)
     for index in range(len(image.l1)):
         table = image._l2(index)
         if table is None:
@@ -219,6 +227,7 @@ def fix_copied(image: Qcow2Node) -> int:
     bits = image.header.cluster_bits
     wrong = 0
     with image.lock:
+        _plausible(image, image.l1)
         for index in range(len(image.l1)):
             offset = image.l1[index] & OFFSET
             if not offset:
