@@ -20,6 +20,7 @@ from .snapshot import fix_copied, read_snapshots
 CHUNK = 1024
 MOST_CHUNKS = 1 << 18  # a GiB of counts: images that spread their references wider are not checked
 MOST_MESSAGES = 10_000
+MOST_DIFFERENCES = 1_000_000
 
 
 @dataclass
@@ -55,6 +56,11 @@ class Counts:
     def get(self, cluster: int) -> int:
         chunk = self.chunks.get(cluster // CHUNK)
         return chunk[cluster % CHUNK] if chunk is not None else 0
+
+    def part(self, first: int, count: int) -> list[int]:
+        """`count` counts from `first` on; they lie in one chunk."""
+        chunk = self.chunks.get(first // CHUNK)
+        return [0] * count if chunk is None else chunk[first % CHUNK : first % CHUNK + count].tolist()
 
     def set(self, cluster: int, count: int) -> None:
         self.add(cluster, 1, 0)
@@ -256,12 +262,17 @@ class Checker:
                 block = refcounts.block(index) if offset else None
                 if block is None or block.data.count(0) == len(block.data):
                     continue
-                for cluster, have in enumerate(block.data, index * refcounts.entries):
-                    if have and cluster < end:
-                        self._highest = cluster
-                        want = self.counts.get(cluster)
-                        if want != have:
-                            yield cluster, have, want
+                first = index * refcounts.entries
+                step = min(CHUNK, refcounts.entries)
+                for at in range(0, min(refcounts.entries, end - first), step):
+                    here = block.data[at : at + step].tolist()
+                    wanted = self.counts.part(first + at, step)
+                    if any(here):
+                        self._highest = first + at + max(i for i, have in enumerate(here) if have)
+                    if here != wanted:
+                        for cluster, (have, want) in enumerate(zip(here, wanted, strict=True), first + at):
+                            if have and want != have and cluster < end:
+                                yield cluster, have, want
 
         def forgotten() -> Iterator[tuple[int, int, int]]:
             for cluster, want in self.counts.used():
@@ -273,6 +284,11 @@ class Checker:
         with self.image.lock:
             for cluster, have, want in heapq.merge(counted(), forgotten()):
                 self.differ(cluster, have, want)
+                if result.leaks + result.corruptions > MOST_DIFFERENCES:
+                    self.say("(so many counts are wrong that the rest is not looked at)")
+                    self.rebuild = True
+                    break
+        self._highest = min(self._highest, max(end - 1, 0))
         result.image_end_offset = (self._highest + 1) * self.h.cluster_size
 
     def differ(self, cluster: int, have: int, want: int) -> None:
