@@ -99,6 +99,7 @@ cdef enum:
     STUB_BUDGET = 2
     STUB_LINK = 3       # arg: 0 or 1, the chain
     STUB_REST = 4       # the interpreter does the rest of the block
+    STUB_GUARD = 5      # arg: the guard
 
 cdef struct Group:      # accesses off one base register that one check admits
     int base
@@ -170,15 +171,17 @@ cdef enum:              # thunks: code that all blocks share, at the beginning o
     T_ROT = 12          # called: CF and OF of the rotation whose result is in r15 and whose kind in jtmp
     T_REST = 13         # jumped to: interpret from the op in r15
     T_XLINK = 14        # jumped to: link a jump into another page, whose code begins at r15 (writable)
-    N_THUNKS = 15
+    T_XGUARD = 15       # jumped to: look again whether the rest of the instruction still lies in the next page
+    N_THUNKS = 16
 
 cdef enum:              # places in the code of a jump into another page (far_jump)
     X_PGPC = 6
     X_GEN = 27
     X_REL = 49
     X_END = 53
+    X_HOST2 = 39        # ... and of a guard
 
-cdef u32[16] thunk_at           # their offsets
+cdef u32[20] thunk_at           # their offsets
 cdef int[16] HR                 # host register of a guest register, or NO_REG
 
 # ---- emit.pyx

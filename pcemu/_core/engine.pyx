@@ -233,7 +233,8 @@ cdef Block* any_block(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
             return NULL
         if host2 is NULL or not same(b.tail, host2, b.cross):
             return single_block(c, pc, lin, host)
-        return b
+        if b.entry is NULL:
+            return b                            # (compiled code looks itself)
     if b is NULL:
         b = translate_block(c, pc, lin, host, MAX_OPS)
         if b is NULL:

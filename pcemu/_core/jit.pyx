@@ -12,7 +12,7 @@ register that the node refers to changes, or, out of line, where an op turns out
 Counts are as in the interpreter: a block's head pays for all of it, a fault gives back what did not run.
 """
 from libc.stdlib cimport calloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from pcemu._core.access cimport *
 from pcemu._core.emit cimport *
@@ -105,7 +105,7 @@ cdef u8* do_slow(Cpu* c, void* arg) noexcept nogil:
 
 cdef inline u8* onward(Cpu* c, Op* r) noexcept nogil:
     """r: what a block-ending handler returned. Go on in compiled code, or leave with it."""
-    if r is not NULL and r.fn == h_jit and not near_hole(c, c.r[R_PC]):
+    if r is not NULL and r.fn == h_jit and not near_hole(c, c.r[R_PC]) and not c.cur.cross:
         c.pgpc = c.r[R_PC] - (c.cur.addr & 4095)
         return c.cur.code
     c.jtmp = <u64>r
@@ -145,7 +145,7 @@ cdef Block* known_block(Cpu* c, u64 pc) noexcept nogil:
     if t.tag != pc & ~<u64>4095:
         return NULL
     b = blocks.find_block(c.m, <u64>(t.host - c.m.ram) + (pc & 4095), c.mode)
-    if b is NULL or b.cross:
+    if b is NULL or b.cross and b.entry is NULL:
         return NULL
     e.lin = pc
     e.key = c.jckey
@@ -242,6 +242,36 @@ cdef u8* do_xlink(Cpu* c, void* arg) noexcept nogil:
     return to_block(c, t, pc)
 
 
+cdef inline u8* next_page(Cpu* c, u64 pc) noexcept nogil:
+    """Host address of the page behind pc's, if the TLB holds it for code."""
+    cdef u64 page = (pc & ~<u64>4095) + 4096
+    cdef TlbEntry* t = &c.tlb_x[(page >> 12) & TLB_MASK]
+    return t.host if t.tag == page else NULL
+
+
+cdef inline bint intact(Cpu* c, Block* b, u64 pc) noexcept nogil:
+    """Is the end of the block's one instruction in the next page what it was?"""
+    cdef u8* host = next_page(c, pc)
+    return host is not NULL and memcmp(b.tail, host, b.cross) == 0
+
+
+cdef u8* do_xguard(Cpu* c, void* arg) noexcept nogil:
+    """An instruction that crosses into another page, whose mapping or bytes may have changed."""
+    cdef u8* x = <u8*>arg
+    cdef Block* b = (<Block**>(x - 16))[0]
+    place(c, b)
+    c.link = NULL
+    if b.n != N_DEAD and intact(c, b, c.r[R_PC]):
+        (<u64*>(x + X_PGPC))[0] = c.pgpc
+        (<u32*>(x + X_GEN))[0] = <u32>(c.jckey >> 32)
+        (<u64*>(x + X_HOST2))[0] = <u64>next_page(c, c.r[R_PC])
+        return b.entry
+    c.pc = c.r[R_PC]
+    c.exit = EXIT_PC
+    c.jtmp = 0
+    return NULL
+
+
 cdef u8* do_rest(Cpu* c, void* arg) noexcept nogil:
     """A group of accesses crosses into another page, or is not in the TLB: the interpreter does the rest of the block."""
     place(c, block_of(<Op*>arg))
@@ -313,8 +343,8 @@ cdef void make_thunks(J* j) noexcept:
     cdef u8* base = j.p
     cdef u8* at
     cdef int i
-    cdef void* fns[8]
-    cdef int nums[8]
+    cdef void* fns[9]
+    cdef int nums[9]
     # Op* enter(Cpu* c, u8* code)
     thunk_at[T_ENTER] = <u32>(j.p - base)
     for i in (H_BX, H_BP, 12, 13, 14, 15):
@@ -357,8 +387,9 @@ cdef void make_thunks(J* j) noexcept:
     fns[5] = <void*>do_interp
     fns[6] = <void*>do_rest
     fns[7] = <void*>do_xlink
-    nums[:] = [T_END, T_BUDGET, T_LINK0, T_LINK1, T_GOTO, T_INTERP, T_REST, T_XLINK]
-    for i in range(8):
+    fns[8] = <void*>do_xguard
+    nums[:] = [T_END, T_BUDGET, T_LINK0, T_LINK1, T_GOTO, T_INTERP, T_REST, T_XLINK, T_XGUARD]
+    for i in range(9):
         thunk_at[nums[i]] = <u32>(j.p - base)
         if nums[i] == T_GOTO:
             st_env(j, 3, H_CX, AT_JTMP)
@@ -470,7 +501,10 @@ cdef void write_stubs(J* j) noexcept nogil:
         j.op = s.op
         j.cur = s.node
         j.synced = s.synced
-        if s.kind == STUB_REST:
+        if s.kind == STUB_GUARD:
+            mov_imm(j, H_T, s.arg)
+            jmp_rx(j, thunk(j, T_XGUARD))
+        elif s.kind == STUB_REST:
             if not s.synced:
                 write_flags(j, s.node)
             mov_imm(j, H_T, <u64>s.op)
@@ -501,6 +535,42 @@ cdef void write_stubs(J* j) noexcept nogil:
                 far_jump(j, <int>s.arg, to)
 
 
+cdef u8* guard(J* j) noexcept nogil:
+    """Before the head of an instruction that crosses into another page: is it still the same? Returns where it begins."""
+    cdef u8* x
+    cdef u32 k = 0, n
+    while (<u64>j.p + 16 + X_GEN) & 3:
+        e8(j, 0x90)
+    e64(j, <u64>j.b)
+    e64(j, 0)
+    x = j.p
+    ld_env(j, 3, H_CX, AT_PGPC)
+    e8(j, 0x49)
+    e8(j, 0xBF)
+    e64(j, 1)
+    rr(j, 3, 0x3B, H_CX, H_T)
+    new_stub(j, jcc_fwd(j, 5), STUB_GUARD).arg = <u64>x
+    rm(j, 2, 0x81, 7, H_ENV, AT_JCKEY + 4)
+    e32(j, 0)
+    new_stub(j, jcc_fwd(j, 5), STUB_GUARD).arg = <u64>x
+    e8(j, 0x49)
+    e8(j, 0xBF)
+    e64(j, 0)
+    while k < j.b.cross:
+        n = j.b.cross - k
+        if n >= 4:
+            rm(j, 2, 0x81, 7, H_T, k)
+            e32(j, (<u32*>(j.b.tail + k))[0])
+            n = 4
+        else:
+            rm(j, 0, 0x80, 7, H_T, k)
+            e8(j, j.b.tail[k])
+            n = 1
+        k += n
+        new_stub(j, jcc_fwd(j, 5), STUB_GUARD).arg = <u64>x
+    return x
+
+
 cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     """Write the block's code, or leave it to the interpreter for good."""
     cdef J* j = &ctx
@@ -511,8 +581,10 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     cdef int i, first
     cdef u8* start
     cdef u8* body
+    cdef u8* head
+    cdef u8* entry
     cdef s64 t0
-    if b.cross or b.n == N_DEAD:
+    if b.n == N_DEAD:
         return
     if m.code_used + ROOM > m.code_size:
         m.code_full = 1
@@ -542,10 +614,14 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     ops = b.ops + 1                     # behind h_warm
     j.n = b.n
     liveness(j, ops, j.n)
+    j.op = ops
+    entry = j.p
+    if b.cross:
+        entry = guard(j)
+    head = j.p
     # the head: pay for the whole block
     rm(j, 3, 0x81, 5, H_ENV, AT_BUDGET)
     e32(j, b.n)
-    j.op = ops
     new_stub(j, jcc_fwd(j, 8), STUB_BUDGET)
     body = j.p
     for i in range(j.n):
@@ -572,8 +648,8 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     write_stubs(j)
     if j.failed:
         return
-    b.head = start + 4
-    b.entry = start + j.rx
+    b.head = head + 4
+    b.entry = entry + j.rx
     b.code = body + j.rx
     m.code_used += (j.p - start + 15) & ~<u64>15
     m.n_compiled += 1
@@ -587,6 +663,9 @@ cdef Op* h_jit(Cpu* c, Op* op) noexcept nogil:
     """Stands before the first op of a compiled block: run the code."""
     if UNLIKELY(near_hole(c, c.r[R_PC])):
         return op[1].fn(c, op + 1)
+    if UNLIKELY(c.cur.cross and not intact(c, c.cur, c.r[R_PC])):
+        c.budget += c.cur.n
+        return leave(c, c.r[R_PC])
     c.pgpc = c.r[R_PC] - (c.cur.addr & 4095)
     return (<EnterFn>(c.m.code_rx + thunk_at[T_ENTER]))(c, c.cur.code)
 
@@ -596,6 +675,9 @@ cdef Op* h_warm(Cpu* c, Op* op) noexcept nogil:
     cdef Block* b = c.cur
     b.count += 1
     if b.count == c.m.heat and c.m.code_rx is not NULL:
+        if b.cross and next_page(c, c.r[R_PC]) is NULL:     # no memory: what was fetched is not fetched again
+            b.count = 0
+            return op[1].fn(c, op + 1)
         compile_block(c, b)
         return op.fn(c, op) if op.fn == h_jit else op[1].fn(c, op + 1)
     return op[1].fn(c, op + 1)
