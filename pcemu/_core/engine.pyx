@@ -886,6 +886,13 @@ cdef class CpuCore:
         self.memory.drop_code()
         return True
 
+    def compiled_code(self):
+        """(address, bytes) of all host code behind the thunks, for disassembly."""
+        cdef Mach* m = self.memory.m
+        if m.code_rx is NULL:
+            return 0, b""
+        return <size_t>(m.code_rx + m.code_base), (<char*>(m.code_rw + m.code_base))[:m.code_used - m.code_base]
+
     def handler_calls(self):
         """How often compiled code called each handler (name: count), the most frequent first."""
         cdef Mach* m = self.memory.m
