@@ -51,6 +51,18 @@ def test_counted_time_repeats_linux(tmp_path: Path) -> None:
 
 @pytest.mark.boot
 @pytest.mark.fetch
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["cloud", "686-pae"])
+def test_counted_time_is_the_same_in_compiled_code(kernel: str, tmp_path: Path) -> None:
+    """Interrupts land at the same instructions, whether blocks are compiled or interpreted."""
+    case = next(case for case in CASES if case.name == f"exercise-{kernel}")
+    args = f"{case.args} {runner.STEADY}"
+    found = [runner.run(dataclasses.replace(case, args=f"-accel tcg,jit={jit} {args}"), FILES, tmp_path) for jit in ("on", "off")]
+    assert found[0] == found[1]
+
+
+@pytest.mark.boot
+@pytest.mark.fetch
 @pytest.mark.soak
 @pytest.mark.parametrize("shift", range(7))
 @pytest.mark.parametrize("name", ["exercise-cloud", "exercise-amd64", "exercise-686", "exercise-686-pae"])
