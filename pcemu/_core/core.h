@@ -46,4 +46,18 @@ static inline int pcemu_parity8(uint64_t x) { return !__builtin_parity((unsigned
 static inline void pcemu_store_release_u32(volatile uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
 static inline uint32_t pcemu_load_acquire_u32(volatile uint32_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 
+/* The host's time-stamp counter, and whether it runs at one rate whatever the processor does (SDM vol. 3, 17.17.1). */
+#if defined(__x86_64__)
+#include <cpuid.h>
+static inline uint64_t pcemu_host_tsc(void) { return __builtin_ia32_rdtsc(); }
+static inline int pcemu_steady_tsc(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(0x80000007, &a, &b, &c, &d) && d >> 8 & 1;
+}
+#else
+static inline uint64_t pcemu_host_tsc(void) { return 0; }
+static inline int pcemu_steady_tsc(void) { return 0; }
+#endif
+
 #endif

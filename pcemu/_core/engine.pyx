@@ -489,6 +489,7 @@ cdef class Clock:
     def __init__(self, icount_shift=None, bint sleep=True):
         memset(&self.k, 0, sizeof(self.k))
         self.k.deadline = NEVER
+        self.k.quick = steady_tsc()
         self.sleep = sleep
         if icount_shift is not None:
             if not 0 <= icount_shift <= 10:
@@ -504,6 +505,7 @@ cdef class Clock:
     def now(self):
         """Virtual ns; inside a device callback, of the very instruction that called."""
         cdef ClockState* k = &self.k
+        cdef s64 ns
         if k.icount:
             if self.c is NULL:
                 return k.warp
@@ -512,7 +514,9 @@ cdef class Clock:
             return k.frozen
         if self.c is NULL or not self.c.in_callback:
             return mmu.host_ns() - k.offset
-        k.seen = mmu.host_ns() - k.offset           # a device is asked for it
+        ns = mmu.host_ns() - k.offset               # a device is asked for it
+        if ns > k.seen:
+            k.seen = ns
         return k.seen
 
     @property
@@ -904,8 +908,10 @@ cdef class CpuCore:
     def stats(self):
         """Counters since the start."""
         return {"compiled": self.c.m.n_compiled, "compiled_instructions": self.c.m.n_compiled_insn,
-                "compiled_bytes": self.c.m.n_compiled_bytes, "compile_ns": self.c.m.compile_ns,"instructions": self.icount, "translations": self.c.n_trans, "translated_instructions": self.c.n_trans_insn,
-                "lookups": self.c.n_lookup, "tlb_fills": self.c.n_tlb_fill, "tlb_flushes": self.c.n_flush,
+                "compiled_bytes": self.c.m.n_compiled_bytes, "compile_ns": self.c.m.compile_ns,
+                "instructions": self.icount, "translations": self.c.n_trans, "translated_instructions": self.c.n_trans_insn,
+                "lookups": self.c.n_lookup, "tlb_fills": self.c.n_tlb_fill, "tlb_l2_hits": self.c.n_l2_hit,
+                "tlb_flushes": self.c.n_flush,
                 "single": self.c.n_single, "exceptions": self.c.n_exc, "interrupts": self.c.n_irq, "mode": self.c.mode}
 
 

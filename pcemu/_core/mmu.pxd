@@ -45,6 +45,19 @@ cdef inline u64 no_tag(u64 slot) noexcept nogil:
     """A tag that no address with this slot's index in the TLB matches."""
     return (slot ^ 1) << 12
 
+cdef inline u32 tx_slot(u64 va) noexcept nogil:
+    """Slot of the execute arrays: folded, since two pages of code that took turns in one would empty the jump cache each time."""
+    cdef u64 page = va >> 12
+    return (page ^ page >> TLB_BITS ^ page >> 2 * TLB_BITS) & TLB_MASK
+
+# Enter a page into slot s, and s into the list that a flush of its kind goes through. Code goes by put_code(), which keeps the
+# invariant that a page in the jump cache is in the execute TLB: so INVLPG and flushes know what the jump cache may hold.
+cdef void put(Tlb* t, u32 s, u64 page, u8* host_page, bint global_) noexcept nogil
+cdef void put_code(Cpu* c, u32 mmu, u64 page, u8* host_page, bint global_) noexcept nogil
+cdef void flush_l2(Cpu* c, bint globals_too) noexcept nogil
+cdef void bump_user(Cpu* c) noexcept nogil       # forget the jump cache's entries of CPL 3
+cdef void bump_kernel(Cpu* c) noexcept nogil     # ... of the other levels
+
 cdef bint load_pdptes(Cpu* c, u64 cr3) noexcept nogil   # PAE: false = #GP(0) pending (reserved bits)
 cdef bint translate(Cpu* c, u64 va, u64* pa) noexcept nogil   # debug: no A/D update, no fault
 
@@ -86,13 +99,11 @@ cdef void init_tlbs(Cpu* c) noexcept nogil
 cdef bint mach_read(Mach* m, Cpu* c, u64 pa, u8* buf, u64 size) noexcept nogil
 cdef bint mach_write(Mach* m, Cpu* c, u64 pa, const u8* buf, u64 size, bint rom_too) noexcept nogil
 cdef void bump_jc(Cpu* c) noexcept nogil                            # forget all jump-cache entries
-cdef void bump_jc_local(Cpu* c) noexcept nogil                      # ... those of pages that are not global
 
 
 cdef inline void set_jckey(Cpu* c) noexcept nogil:
-    """After the mode, CR4.PGE or a generation changed. User entries and the kernel's never share a key: the mode holds CPL."""
-    cdef u32 gen = c.jc_gen if c.cpl == 3 or c.jc_mixed or not c.cr4 & CR4_PGE else c.jc_gen_g
-    c.jckey = <u64>gen << 32 | c.mode
+    """After the mode or a generation changed. User entries and the kernel's never share a key: the mode holds CPL."""
+    c.jckey = <u64>(c.jc_user if c.cpl == 3 else c.jc_kernel) << 32 | c.mode
 
 
 cdef s64 clock_ns(Cpu* c) noexcept nogil

@@ -353,6 +353,10 @@ cdef bint load_pdptes(Cpu* c, u64 cr3) noexcept nogil:
 
 # ======================================================================================================= TLB
 
+cdef inline u64 l2_slot(u64 va) noexcept nogil:
+    return (va >> 12) * <u64>0x9E3779B97F4A7C15 >> (64 - L2_BITS)
+
+
 cdef void reset_tlb(Tlb* t) noexcept nogil:
     cdef u64 i
     for i in range(<u64>TLB_SIZE):
@@ -360,6 +364,7 @@ cdef void reset_tlb(Tlb* t) noexcept nogil:
         t.e[i].host = NULL
         t.state[i] = 0
     t.n_used = 0
+    t.n_kept = 0
 
 
 cdef void init_tlbs(Cpu* c) noexcept nogil:
@@ -371,46 +376,63 @@ cdef void init_tlbs(Cpu* c) noexcept nogil:
     for i in range(1 << JC_BITS):
         c.jc[i].key = 0
         c.jc[i].block = NULL
-    c.jc_gen = c.jc_gen_g = c.jc_next = 1
-    set_jckey(c)
+    c.l2_gens[0] = 1
+    c.l2_gens[1] = 1
     c.tlb_gen = 1
+    bump_jc(c)
 
 
-cdef void flush_one(Tlb* t, bint globals_too) noexcept nogil:
-    cdef u32 i, n = 0, s
-    for i in range(t.n_used):
-        s = t.used[i]
-        if not globals_too and t.state[s] & TS_GLOBAL and t.e[s].tag != no_tag(s):
-            t.used[n] = <u16>s
-            n += 1
-            continue
-        t.e[s].tag = no_tag(s)
-        t.state[s] = 0
-    t.n_used = n
+cdef inline bint clear_slots(Tlb* t, u16* slots, u32 n, u8 keep, u8 listed) noexcept nogil:
+    """Empty slots but those of a state in `keep`; take them off their list. Was a valid one emptied?"""
+    cdef u32 i, s
+    cdef bint hit = 0
+    for i in range(n):
+        s = slots[i]
+        t.state[s] &= ~listed
+        if not t.state[s] & keep:
+            hit |= t.e[s].tag != no_tag(s)
+            t.e[s].tag = no_tag(s)
+    return hit
+
+
+cdef bint flush_one(Tlb* t, bint globals_too) noexcept nogil:
+    """Was there anything valid to flush?"""
+    cdef bint hit = clear_slots(t, t.used, t.n_used, 0 if globals_too else TS_GLOBAL, TS_LISTED)
+    t.n_used = 0
+    if globals_too:
+        hit |= clear_slots(t, t.kept, t.n_kept, 0, TS_KEPT)
+        t.n_kept = 0
+    return hit
 
 
 cdef u32 new_gen(Cpu* c) noexcept nogil:
     """A generation that no jump-cache entry has."""
     cdef int i
-    c.jc_next += 1
-    if c.jc_next == 0:
+    c.jc_gen += 1
+    if c.jc_gen == 0:
         for i in range(1 << JC_BITS):
             c.jc[i].key = 0
-        c.jc_gen = c.jc_gen_g = c.jc_next = 1
-    return c.jc_next
+        c.jc_gen = 2
+        c.jc_user = 1
+        c.jc_kernel = 1
+    return c.jc_gen
+
+
+cdef void bump_user(Cpu* c) noexcept nogil:
+    """Forget the jump-cache entries of CPL 3."""
+    c.jc_user = new_gen(c)
+    set_jckey(c)
+
+
+cdef void bump_kernel(Cpu* c) noexcept nogil:
+    c.jc_kernel = new_gen(c)
+    set_jckey(c)
 
 
 cdef void bump_jc(Cpu* c) noexcept nogil:
     """Forget every jump-cache entry: the virtual-to-physical mapping of code may have changed."""
-    c.jc_gen_g = new_gen(c)
-    c.jc_gen = new_gen(c)
-    set_jckey(c)
-
-
-cdef void bump_jc_local(Cpu* c) noexcept nogil:
-    """... but those of global pages, which survive a change of the address space."""
-    c.jc_gen = new_gen(c)
-    set_jckey(c)
+    bump_user(c)
+    bump_kernel(c)
 
 
 cdef void flush_cw(Cpu* c) noexcept nogil:
@@ -419,97 +441,179 @@ cdef void flush_cw(Cpu* c) noexcept nogil:
         c.cw_used = 0
 
 
-cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil:
+cdef void flush_l2(Cpu* c, bint globals_too) noexcept nogil:
     cdef int i
+    for i in range(2 if globals_too else 1):
+        c.l2_gens[i] += 1
+        if c.l2_gens[i] == 0:
+            memset(c.l2, 0, sizeof(c.l2))
+            c.l2_gens[i] = 1
+
+
+cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil:
+    """Forget translations. Those of global pages stay, and so do the jump-cache entries for code in them: a page in the jump
+    cache is in the execute TLB, so a privilege level that loses no page there loses no entry here."""
+    cdef int i
+    cdef bint user, kernel
     flush_cw(c)
+    flush_l2(c, globals_too)
     for i in range(N_MMU):
         flush_one(&c.tr[i], globals_too)
         flush_one(&c.tw[i], globals_too)
-        flush_one(&c.tx[i], globals_too)
+    user = flush_one(&c.tx[MMU_USER], globals_too)
+    kernel = flush_one(&c.tx[MMU_KERNEL], globals_too)
+    kernel |= flush_one(&c.tx[MMU_KERNEL_AC], globals_too)
     if globals_too:
         c.tlb_gen += 1
         c.large_pages = 0
         memset(c.large_bloom, 0, sizeof(c.large_bloom))
-        c.jc_mixed = 0
-        bump_jc(c)
-    else:
-        bump_jc_local(c)
+    if user or globals_too:
+        bump_user(c)
+    if kernel or globals_too:
+        bump_kernel(c)
     c.n_flush += 1
 
 
-cdef bint drop(Tlb* t, u64 va, u64 size) noexcept nogil:
-    """Drop the entries of [va & -size, +size); was there any?"""
+cdef bint drop_region(Tlb* t, u16* slots, u32 n, u64 va, u64 size) noexcept nogil:
     cdef u32 i, s
     cdef bint hit = 0
-    if size == 4096:
-        s = (va >> 12) & TLB_MASK
-        if t.e[s].tag == va & ~<u64>4095:
-            t.e[s].tag = no_tag(s)
-            return 1
-        return 0
-    for i in range(t.n_used):
-        s = t.used[i]
+    for i in range(n):
+        s = slots[i]
         if (t.e[s].tag ^ va) < size and t.e[s].tag != no_tag(s):
             t.e[s].tag = no_tag(s)
             hit = 1
     return hit
 
 
+cdef bint drop(Tlb* t, u32 s, u64 va, u64 size) noexcept nogil:
+    """Drop the entries of [va & -size, +size), of which s is the first one's slot; was there any?"""
+    if size == 4096:
+        if t.e[s].tag == va & ~<u64>4095:
+            t.e[s].tag = no_tag(s)
+            return 1
+        return 0
+    return drop_region(t, t.used, t.n_used, va, size) | drop_region(t, t.kept, t.n_kept, va, size)
+
+
 cdef void invlpg(Cpu* c, u64 va) noexcept nogil:
     """Drop va's page. Large pages sit in the TLB as 4 KiB fragments: where one was filled the whole region goes."""
     cdef int i
     cdef u64 size = 4096
-    cdef u64 h = (va >> 21) * <u64>0x9E3779B97F4A7C15 >> 56
-    cdef bint code = 0
+    cdef u64 h
+    cdef L2Entry* e
     if not c.efer & EFER_LMA:
         va = <u32>va
-        h = (va >> 21) * <u64>0x9E3779B97F4A7C15 >> 56
+    h = (va >> 21) * <u64>0x9E3779B97F4A7C15 >> 56
     if c.large_bloom[h >> 6] >> (h & 63) & 1:
         size = <u64>1 << (30 if c.large_pages & 2 else 22)
+        va &= ~(size - 1)
+        flush_l2(c, 1)
+    else:
+        for i in range(N_MMU):
+            e = &c.l2[i][l2_slot(va)]
+            if e.tag == va & ~<u64>4095:
+                e.flags = 0
     for i in range(N_MMU):
-        drop(&c.tr[i], va & ~(size - 1), size)
-        drop(&c.tw[i], va & ~(size - 1), size)
-        code |= drop(&c.tx[i], va & ~(size - 1), size)
+        drop(&c.tr[i], (va >> 12) & TLB_MASK, va, size)
+        drop(&c.tw[i], (va >> 12) & TLB_MASK, va, size)
+        if drop(&c.tx[i], tx_slot(va), va, size):
+            if i == MMU_USER:
+                bump_user(c)
+            else:
+                bump_kernel(c)
     flush_cw(c)
-    if code:
-        bump_jc(c)
 
 
-cdef void fill(Cpu* c, Tlb* t, u64 va, u8* host_page, Walk* w, bint is_code) noexcept nogil:
-    cdef u32 s = (va >> 12) & TLB_MASK
-    cdef u64 page = va & ~<u64>4095
-    cdef u64 h
-    if is_code and t.e[s].tag != no_tag(s) and t.e[s].tag != page:
-        bump_jc(c)                  # invariant: a page in the jump cache is in the execute TLB, so INVLPG knows
-    if is_code and not w.global_ and c.cpl != 3 and not c.jc_mixed:
-        c.jc_mixed = 1              # (nothing of the kind is in the jump cache yet)
-        bump_jc(c)
-    if not t.state[s] & TS_LISTED:
-        t.used[t.n_used] = <u16>s
-        t.n_used += 1
-    t.state[s] = TS_LISTED | (TS_GLOBAL if w.global_ else 0)
+cdef void put(Tlb* t, u32 s, u64 page, u8* host_page, bint global_) noexcept nogil:
+    if global_:
+        if not t.state[s] & TS_KEPT:
+            t.kept[t.n_kept] = <u16>s
+            t.n_kept += 1
+        t.state[s] |= TS_KEPT | TS_GLOBAL
+    else:
+        if not t.state[s] & TS_LISTED:
+            t.used[t.n_used] = <u16>s
+            t.n_used += 1
+        t.state[s] = (t.state[s] | TS_LISTED) & ~<u8>TS_GLOBAL
     t.e[s].host = host_page
     t.e[s].tag = page
+
+
+cdef void put_code(Cpu* c, u32 mmu, u64 page, u8* host_page, bint global_) noexcept nogil:
+    cdef u32 s = tx_slot(page)
+    cdef Tlb* t = &c.tx[mmu]
+    if t.e[s].tag != no_tag(s) and t.e[s].tag != page:
+        if mmu == MMU_USER:
+            bump_user(c)
+        else:
+            bump_kernel(c)
+    put(t, s, page, host_page, global_)
+
+
+cdef void fill(Cpu* c, u32 mmu, u64 va, u8* host_page, Walk* w, int acc) noexcept nogil:
+    """Enter the page of va, as just walked, for this kind of access at an mmu index."""
+    cdef u64 page = va & ~<u64>4095
+    cdef L2Entry* e
+    cdef u64 h
     if w.page_size > 4096:
         h = (page >> 21) * <u64>0x9E3779B97F4A7C15 >> 56
         c.large_bloom[h >> 6] |= <u64>1 << (h & 63)
         c.large_pages |= 2 if w.page_size > 1 << 22 else 1
     c.n_tlb_fill += 1
+    if acc == ACC_EXEC:
+        put_code(c, mmu, page, host_page, w.global_)
+        return
+    put(&c.tr[mmu] if acc == ACC_READ else &c.tw[mmu], (va >> 12) & TLB_MASK, page, host_page, w.global_)
+    e = &c.l2[mmu][l2_slot(va)]
+    if e.tag != page or e.gen != c.l2_gens[e.flags & L2_GLOBAL] or e.host != host_page or <bint>(e.flags & L2_GLOBAL) != w.global_:
+        e.flags = 0
+    e.tag = page
+    e.host = host_page
+    e.gen = c.l2_gens[w.global_]
+    e.flags |= (L2_READ if acc == ACC_READ else L2_WRITE) | (L2_GLOBAL if w.global_ else 0)
+
+
+cdef inline u8* l2_read(Cpu* c, u64 va, int size) noexcept nogil:
+    """What the first level has lost to a page with the same slot: host address of va for reading, now in the first level
+    again. NULL: not inside a page that the second level knows."""
+    cdef L2Entry* e = &c.l2[c.mmu][l2_slot(va)]
+    if va - e.tag > <u64>(4096 - size) or not e.flags & L2_READ or e.gen != c.l2_gens[e.flags & L2_GLOBAL]:
+        return NULL
+    put(&c.tr[c.mmu], (va >> 12) & TLB_MASK, e.tag, e.host, e.flags & L2_GLOBAL)
+    c.n_l2_hit += 1
+    return e.host + (va - e.tag)
+
+
+cdef inline u8* l2_write(Cpu* c, u64 va, int size) noexcept nogil:
+    """The same for writing. Pages that have got code since are for the slow path: protect_code() does not look here."""
+    cdef L2Entry* e = &c.l2[c.mmu][l2_slot(va)]
+    cdef PageInfo* pg
+    if va - e.tag > <u64>(4096 - size) or not e.flags & L2_WRITE or e.gen != c.l2_gens[e.flags & L2_GLOBAL]:
+        return NULL
+    pg = &c.m.pages[<u64>(e.host - c.m.ram) >> 12]
+    if pg.bitmap or pg.smc:
+        return NULL
+    put(&c.tw[c.mmu], (va >> 12) & TLB_MASK, e.tag, e.host, e.flags & L2_GLOBAL)
+    c.n_l2_hit += 1
+    return e.host + (va - e.tag)
+
+
+cdef inline void drop_host(Tlb* t, u16* slots, u32 n, u8* host) noexcept nogil:
+    cdef u32 i, s
+    for i in range(n):
+        s = slots[i]
+        if t.e[s].host == host:
+            t.e[s].tag = no_tag(s)
+            t.e[s].host = NULL
 
 
 cdef void protect_code(Cpu* c, u64 ram_page) noexcept nogil:
     """Stores to this page (offset in host RAM space) must come to st_slow() from now on."""
     cdef u8* host = c.m.ram + ram_page
     cdef int i
-    cdef u32 k, s
-    cdef Tlb* t
     for i in range(N_MMU):
-        t = &c.tw[i]
-        for k in range(t.n_used):
-            s = t.used[k]
-            if t.e[s].host == host:
-                t.e[s].tag = no_tag(s)
-                t.e[s].host = NULL
+        drop_host(&c.tw[i], c.tw[i].used, c.tw[i].n_used, host)
+        drop_host(&c.tw[i], c.tw[i].kept, c.tw[i].n_kept, host)
 
 
 cdef inline Range* find_range(Mach* m, u64 pa) noexcept nogil:
@@ -581,12 +685,32 @@ cdef void note_watch(Cpu* c, u64 va, u64 size, int acc) noexcept nogil:
 
 # ================================================================================== slow loads and stores
 
+cdef void remember(Cpu* c, u32 mmu, u64 va, int acc, Walk* w) noexcept nogil:
+    """Fill the TLB with what was walked, where that is right: plain memory, no watched page, no stores to code."""
+    cdef Range* r
+    cdef PageInfo* pg
+    cdef TlbEntry* e
+    cdef u8* host = ram_page(c.m, w.pa, acc, &r)
+    if host is NULL:
+        return
+    if c.dr[7] & 0xff and acc != ACC_EXEC and watched(c, va & ~<u64>4095, 4096):
+        return
+    if acc == ACC_WRITE:
+        pg = &c.m.pages[<u64>(host - c.m.ram) >> 12]
+        if pg.bitmap or pg.smc:
+            if pg.bitmap == 0:
+                pg.smc -= 1
+            e = &c.cw[mmu][(va >> 12) & CW_MASK]
+            e.tag = va & ~<u64>4095
+            e.host = host
+            c.cw_used = 1
+            return
+    fill(c, mmu, va, host, w, acc)
+
+
 cdef bint xlate(Cpu* c, u64 va, int acc, u32 cpl, u64* pa) noexcept nogil:
     """va to physical at a privilege level, filling the TLB of the running mmu index where that is right."""
     cdef Walk w
-    cdef Range* r
-    cdef u8* host
-    cdef PageInfo* pg
     cdef bint user = cpl == 3
     if not walk(c, va, acc, user, 0, 1, &w):
         return 0
@@ -595,25 +719,7 @@ cdef bint xlate(Cpu* c, u64 va, int acc, u32 cpl, u64* pa) noexcept nogil:
         return 1                    # the arrays in use belong to another privilege
     if not c.efer & EFER_LMA:
         va = <u32>va
-    host = ram_page(c.m, w.pa, acc, &r)
-    if host is NULL:
-        return 1
-    if c.dr[7] & 0xff and acc != ACC_EXEC and watched(c, va & ~<u64>4095, 4096):
-        return 1
-    if acc == ACC_READ:
-        fill(c, &c.tr[c.mmu], va, host, &w, 0)
-    elif acc == ACC_EXEC:
-        fill(c, &c.tx[c.mmu], va, host, &w, 1)
-    else:
-        pg = &c.m.pages[<u64>(host - c.m.ram) >> 12]
-        if pg.bitmap == 0 and pg.smc == 0:
-            fill(c, &c.tw[c.mmu], va, host, &w, 0)
-        else:
-            if pg.bitmap == 0:
-                pg.smc -= 1
-            c.cw[c.mmu][(va >> 12) & CW_MASK].tag = va & ~<u64>4095
-            c.cw[c.mmu][(va >> 12) & CW_MASK].host = host
-            c.cw_used = 1
+    remember(c, c.mmu, va, acc, &w)
     return 1
 
 
@@ -646,12 +752,16 @@ cdef u8* ld_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     cdef u64 pa, pa2
     cdef Range* r
     cdef u32 n
+    cdef u8* p
+    if not c.efer & EFER_LMA:
+        va = <u32>va
+    p = l2_read(c, va, size)
+    if p is not NULL:
+        return p
     if c.dr[7] & 0xff and watched(c, va, size):
         if need_single(c, op):
             return NULL
         note_watch(c, va, size, ACC_READ)
-    if not c.efer & EFER_LMA:
-        va = <u32>va
     if (va & 4095) + size <= 4096:
         if not xlate(c, va, ACC_READ, c.cpl, &pa):
             no_page(c, op)
@@ -716,12 +826,17 @@ cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcep
     cdef u32 n
     cdef TlbEntry* e
     cdef PageInfo* pg
+    cdef u8* p
+    if not c.efer & EFER_LMA:
+        va = <u32>va
+    p = l2_write(c, va, size)
+    if p is not NULL:
+        memcpy(p, src, size)
+        return 1
     if c.dr[7] & 0xff and watched(c, va, size):
         if need_single(c, op):
             return 0
         note_watch(c, va, size, ACC_WRITE)
-    if not c.efer & EFER_LMA:
-        va = <u32>va
     if (va & 4095) + size <= 4096:
         e = &c.cw[c.mmu][(va >> 12) & CW_MASK]
         if e.tag == va & ~<u64>4095 and e.host is not NULL:
@@ -767,12 +882,16 @@ cdef u8* rw_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     cdef u64 pa, pa2 = 0
     cdef Range* r
     cdef u32 n
+    cdef u8* p
+    if not c.efer & EFER_LMA:
+        va = <u32>va
+    p = l2_write(c, va, size)
+    if p is not NULL:
+        return p
     if c.dr[7] & 0xff and watched(c, va, size):
         if need_single(c, op):
             return NULL
         note_watch(c, va, size, ACC_WRITE)
-    if not c.efer & EFER_LMA:
-        va = <u32>va
     n = 4096 - (va & 4095)
     if n > <u32>size:
         n = size
@@ -808,11 +927,15 @@ cdef u8* ram_for_write(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     """What a REP chunk is must not depend on what the TLB holds or where code has been translated."""
     cdef u64 pa
     cdef Range* r
+    cdef u8* p
     c.exit = EXIT_NONE
-    if (va & 4095) + size > 4096 or (c.dr[7] & 0xff and watched(c, va, size)):
-        return NULL
     if not c.efer & EFER_LMA:
         va = <u32>va
+    p = l2_write(c, va, size)
+    if p is not NULL:
+        return p
+    if (va & 4095) + size > 4096 or (c.dr[7] & 0xff and watched(c, va, size)):
+        return NULL
     if not xlate(c, va, ACC_WRITE, c.cpl, &pa):
         return NULL
     r = find_range(c.m, pa)
@@ -859,7 +982,35 @@ cdef bint probe_read(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     return probe_at(c, op, va, size, ACC_READ, c.cpl)
 
 
+cdef inline u32 system_mmu(Cpu* c) noexcept nogil:
+    """The mmu index at which descriptor tables and inner stacks are looked up: the strictest of the supervisor's, so that what
+    it holds is right for all its accesses."""
+    return MMU_KERNEL if c.cr4 & CR4_SMAP else MMU_KERNEL_AC
+
+
+cdef inline u8* known_read(Cpu* c, u64 va, int size) noexcept nogil:
+    """Host address for a supervisor's read inside a page that the TLB holds, or NULL."""
+    cdef TlbEntry* e = &c.tr[system_mmu(c)].e[(va >> 12) & TLB_MASK]
+    return e.host + (va - e.tag) if va - e.tag <= <u64>(4096 - size) else NULL
+
+
+cdef inline u8* known_write(Cpu* c, u64 va, int size) noexcept nogil:
+    cdef TlbEntry* e = &c.tw[system_mmu(c)].e[(va >> 12) & TLB_MASK]
+    return e.host + (va - e.tag) if va - e.tag <= <u64>(4096 - size) else NULL
+
+
+cdef inline bint walk_system(Cpu* c, u64 va, int acc, u32 cpl, bint implicit, Walk* w) noexcept nogil:
+    """walk() at an explicit privilege; the supervisor's pages are remembered."""
+    if not walk(c, va, acc, cpl == 3, implicit, 1, w):
+        return 0
+    if cpl != 3 and (implicit or not c.cr4 & CR4_SMAP or not c.eflags & F_AC):
+        remember(c, system_mmu(c), va, acc, w)
+    return 1
+
+
 cdef bint probe_write_at_cpl(Cpu* c, u64 va, int size, u32 cpl) noexcept nogil:
+    if cpl != 3 and known_write(c, va, size) is not NULL:
+        return 1
     return probe_at(c, NULL, va, size, ACC_WRITE, cpl)
 
 
@@ -874,7 +1025,7 @@ cdef bint access_at(Cpu* c, u64 va, int size, u32 cpl, bint implicit, int acc, u
     if n > size:
         n = size
     for i in range(parts):
-        if not walk(c, va if i == 0 else wrap(c, va + n), acc, cpl == 3, implicit, 1, &w):
+        if not walk_system(c, va if i == 0 else wrap(c, va + n), acc, cpl, implicit, &w):
             return 0
         pa[i] = w.pa
     for i in range(parts):
@@ -889,46 +1040,54 @@ cdef bint access_at(Cpu* c, u64 va, int size, u32 cpl, bint implicit, int acc, u
 
 
 cdef bint sys_ld(Cpu* c, u64 va, int size, u64* out) noexcept nogil:
-    cdef u64 off
-    cdef TlbEntry* e
-    if c.cpl != 3:                      # the kernel's own array is right for it, unless it holds user pages under SMAP
-        e = &c.tr[MMU_KERNEL].e[(va >> 12) & TLB_MASK]
-        off = va - e.tag
-        if off <= <u64>(4096 - size):
-            out[0] = 0
-            memcpy(out, e.host + off, size)
-            return 1
+    cdef u8* p = known_read(c, va, size)
     out[0] = 0
+    if p is not NULL:
+        memcpy(out, p, size)
+        return 1
     return access_at(c, va, size, 0, 1, ACC_READ, <u8*>out)
 
 
 cdef bint sys_st(Cpu* c, u64 va, int size, u64 v) noexcept nogil:
+    cdef u8* p = known_write(c, va, size)
+    if p is not NULL:
+        memcpy(p, &v, size)
+        return 1
     return access_at(c, va, size, 0, 1, ACC_WRITE, <u8*>&v)
 
 
 cdef bint sys_probe_write(Cpu* c, u64 va, int size) noexcept nogil:
     cdef Walk w
-    if not walk(c, wrap(c, va), ACC_WRITE, 0, 1, 1, &w):
+    if known_write(c, va, size) is not NULL:
+        return 1
+    if not walk_system(c, wrap(c, va), ACC_WRITE, 0, 1, &w):
         return 0
     if (va & 4095) + size > 4096:
-        return walk(c, wrap(c, va + size - 1), ACC_WRITE, 0, 1, 1, &w)
+        return walk_system(c, wrap(c, va + size - 1), ACC_WRITE, 0, 1, &w)
     return 1
 
 
 cdef bint ld_at_cpl(Cpu* c, u64 va, int size, u32 cpl, u64* out) noexcept nogil:
+    cdef u8* p = known_read(c, va, size) if cpl != 3 else NULL
     out[0] = 0
+    if p is not NULL:
+        memcpy(out, p, size)
+        return 1
     return access_at(c, va, size, cpl, 0, ACC_READ, <u8*>out)
 
 
 cdef bint st_at_cpl(Cpu* c, u64 va, int size, u32 cpl, u64 v) noexcept nogil:
+    cdef u8* p = NULL
     cdef TlbEntry* e
-    cdef u64 off
-    if cpl == c.cpl:
+    if cpl != 3:
+        p = known_write(c, va, size)
+    elif c.cpl == 3:
         e = &c.tlb_w[(va >> 12) & TLB_MASK]
-        off = va - e.tag
-        if off <= <u64>(4096 - size):
-            memcpy(e.host + off, &v, size)
-            return 1
+        if va - e.tag <= <u64>(4096 - size):
+            p = e.host + (va - e.tag)
+    if p is not NULL:
+        memcpy(p, &v, size)
+        return 1
     return access_at(c, va, size, cpl, 0, ACC_WRITE, <u8*>&v)
 
 
@@ -938,7 +1097,7 @@ cdef bint fetch_page(Cpu* c, u64 lin, u8** host) noexcept nogil:
     cdef u64 pa
     cdef Range* r
     lin = wrap(c, lin)
-    e = &c.tx[c.mmu].e[(lin >> 12) & TLB_MASK]
+    e = &c.tx[c.mmu].e[tx_slot(lin)]
     if lin - e.tag < 4096:
         host[0] = e.host
         return 1
@@ -1443,10 +1602,44 @@ cdef s64 clock_ns(Cpu* c) noexcept nogil:
     return host_ns() - k.offset if k.running else k.frozen
 
 
+cdef bint look_at_clock(ClockState* k, u64 tsc) noexcept nogil:
+    """Note what the host's clock says at its counter's value `tsc`, just read. False if that took too long to be worth
+    anything (the host ran something else meanwhile)."""
+    cdef s64 ns = host_ns()
+    if host_tsc() - tsc > 4000:
+        return 0
+    if tsc - k.base_tsc > <u64>1 << 32 or ns - k.base_ns > 1000000000:
+        k.base_tsc = k.anchor_tsc
+        k.base_ns = k.anchor_ns
+    if k.base_tsc and tsc - k.base_tsc < <u64>1 << 34 and ns - k.base_ns > (100000000 if k.rate else 1000000):
+        k.rate = <u64>((ns - k.base_ns) << 24) // ((tsc - k.base_tsc) >> 8)
+    k.anchor_tsc = tsc
+    k.anchor_ns = ns
+    return 1
+
+
+cdef s64 quick_ns(ClockState* k) noexcept nogil:
+    """The host's clock by its time-stamp counter, whose rate is measured as we go: half the cost. It is never further than
+    a millisecond from a look at the clock itself."""
+    cdef u64 tsc = host_tsc()
+    if not k.rate or tsc - k.anchor_tsc > <u64>1 << 21:
+        if not look_at_clock(k, tsc) or not k.rate:
+            return host_ns()
+    return k.anchor_ns + <s64>((tsc - k.anchor_tsc) * k.rate >> 32)
+
+
 cdef u64 read_tsc(Cpu* c) noexcept nogil:
-    """The time-stamp counter runs at 1 GHz: virtual ns, plus what the guest wrote."""
-    c.clk.seen = clock_ns(c)
-    return <u64>c.clk.seen + c.tsc_offset
+    """The time-stamp counter runs at 1 GHz: virtual ns, plus what the guest wrote. It never runs backward."""
+    cdef ClockState* k = c.clk
+    cdef s64 ns
+    if k.quick and k.running:
+        ns = quick_ns(k) - k.offset
+        if ns < k.seen:
+            ns = k.seen
+    else:
+        ns = clock_ns(c)
+    k.seen = ns
+    return <u64>ns + c.tsc_offset
 
 
 cdef u64 next_random(Cpu* c) noexcept nogil:

@@ -67,55 +67,49 @@ cdef Space* room(Cpu* c, u64 wanted) noexcept nogil:
     return best
 
 
-cdef void put_aside(Tlb* t, u32 which, Space* space) noexcept nogil:
-    """Empty an array but for global pages; space may be NULL."""
-    cdef u32 i, s, n = 0
+cdef bint put_aside(Tlb* t, u32 which, Space* space) noexcept nogil:
+    """Empty an array but for global pages; space may be NULL. Was there anything in it?"""
+    cdef u32 i, s
     cdef u64 empty
+    cdef bint hit = 0
     for i in range(t.n_used):
         s = t.used[i]
+        t.state[s] &= ~<u8>TS_LISTED
         empty = mmu.no_tag(s)
-        if t.e[s].tag != empty:
-            if t.state[s] & TS_GLOBAL:
-                t.used[n] = <u16>s
-                n += 1
-                continue
-            if space is not NULL and space.n < <u32>MOST:
-                space.e[space.n].page = t.e[s].tag | which
-                space.e[space.n].host = t.e[s].host
-                space.n += 1
-            t.e[s].tag = empty
-        t.state[s] = 0
-    t.n_used = n
+        if t.state[s] & TS_GLOBAL or t.e[s].tag == empty:
+            continue
+        if space is not NULL and space.n < <u32>MOST:
+            space.e[space.n].page = t.e[s].tag | which
+            space.e[space.n].host = t.e[s].host
+            space.n += 1
+        t.e[s].tag = empty
+        hit = 1
+    t.n_used = 0
+    return hit
 
 
 cdef void take_back(Cpu* c, Space* space) noexcept nogil:
-    cdef u32 i, s, which
+    cdef u32 i, which
     cdef u64 page
-    cdef Tlb* t
     cdef PageInfo* info
     for i in range(space.n):
         which = <u32>(space.e[i].page & 4095)
         page = space.e[i].page & ~<u64>4095
-        t = array(c, which)
+        if which % ACCESSES == ACC_EXEC:
+            mmu.put_code(c, which // ACCESSES, page, space.e[i].host, 0)
+            continue
         if which % ACCESSES == ACC_WRITE:
             info = &c.m.pages[<u64>(space.e[i].host - c.m.ram) >> 12]
             if info.bitmap or info.smc:             # code has been translated there meanwhile: stores take the slow way
                 continue
-        s = (page >> 12) & TLB_MASK
-        if which % ACCESSES == ACC_EXEC and t.e[s].tag != mmu.no_tag(s):
-            mmu.bump_jc(c)                          # a global page of code leaves the TLB
-        if not t.state[s] & TS_LISTED:
-            t.used[t.n_used] = <u16>s
-            t.n_used += 1
-        t.state[s] = TS_LISTED
-        t.e[s].host = space.e[i].host
-        t.e[s].tag = page
+        mmu.put(array(c, which), (page >> 12) & TLB_MASK, page, space.e[i].host, 0)
     space.gen = 0
 
 
 cdef void switch_pcid(Cpu* c, u64 old, u64 new, bint keep) noexcept nogil:
     cdef Space* space
     cdef u32 which
+    cdef bint user = 0, kernel = 0
     if new == old:
         if not keep:
             mmu.flush_tlb(c, 0)
@@ -128,9 +122,17 @@ cdef void switch_pcid(Cpu* c, u64 old, u64 new, bint keep) noexcept nogil:
         space.used = (<Spaces*>c.pcids).clock
         space.n = 0
     for which in range(<u32>(N_MMU * ACCESSES)):
-        put_aside(array(c, which), which, space)
+        if put_aside(array(c, which), which, space) and which % ACCESSES == ACC_EXEC:
+            if which // ACCESSES == MMU_USER:
+                user = 1
+            else:
+                kernel = 1
     mmu.flush_cw(c)
-    mmu.bump_jc_local(c)                            # before code comes back: what runs next is looked up anew
+    mmu.flush_l2(c, 0)
+    if user:                                        # before code comes back: what runs next is looked up anew
+        mmu.bump_user(c)
+    if kernel:
+        mmu.bump_kernel(c)
     space = find(c, new)
     if space is not NULL:
         if keep:

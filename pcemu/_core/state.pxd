@@ -29,6 +29,8 @@ cdef extern from "core.h" nogil:
     int parity8 "pcemu_parity8"(u64) noexcept
     void store_release_u32 "pcemu_store_release_u32"(u32*, u32) noexcept
     u32 load_acquire_u32 "pcemu_load_acquire_u32"(u32*) noexcept
+    u64 host_tsc "pcemu_host_tsc"() noexcept
+    bint steady_tsc "pcemu_steady_tsc"() noexcept
     const u32 CR0_PG "PCEMU_CR0_PG"     # does not fit an enum
 
 # ---------------------------------------------------------------------------------------------- registers
@@ -234,6 +236,12 @@ cdef enum:
 cdef enum:
     TS_GLOBAL = 1
     TS_LISTED = 2
+    TS_KEPT = 4
+    L2_BITS = 13
+    L2_SIZE = 1 << 13
+    L2_GLOBAL = 1       # L2Entry.flags: which of Cpu.l2_gens must match
+    L2_READ = 2
+    L2_WRITE = 4
 
 cdef struct TlbEntry:   # valid for va when va - tag <= 4096 - size
     u64 tag
@@ -241,9 +249,17 @@ cdef struct TlbEntry:   # valid for va when va - tag <= 4096 - size
 
 cdef struct Tlb:
     TlbEntry e[4096]
-    u8 state[4096]      # TS_GLOBAL: holds a global page; TS_LISTED: is in `used`
+    u8 state[4096]      # TS_GLOBAL: holds a global page; TS_LISTED: is in `used`; TS_KEPT: is in `kept`
     u16 used[4096]      # slots filled since the last flush, so that a flush costs what was filled
+    u16 kept[4096]      # ... with global pages: a flush that spares those does not even look here
     u32 n_used
+    u32 n_kept
+
+cdef struct L2Entry:    # second level, for what the first one's slots cannot hold together; a flush only changes Cpu.l2_gens
+    u64 tag
+    u8* host
+    u32 gen
+    u32 flags
 
 cdef struct JcEntry:    # jump cache: virtual pc -> block
     u64 lin
@@ -329,6 +345,12 @@ cdef struct ClockState:     # virtual time (engine.Clock)
     u32 icount              # time is instructions << shift
     u32 shift
     u32 running
+    u32 quick               # the host's time-stamp counter can stand in for its clock between looks at that (mmu.read_tsc)
+    u64 anchor_tsc          # ... the last look
+    s64 anchor_ns
+    u64 base_tsc            # ... one up to a second before, for the rate
+    s64 base_ns
+    u64 rate                # ns a tick, << 32; 0: not known yet
 
 cdef struct Cpu:
     u64 r[18]
@@ -445,10 +467,9 @@ cdef struct Cpu:
     u64 n_trans_insn
     u64 n_exc
     u64 n_irq
-    u32 jc_gen          # jump-cache entries of this generation are good: of pages that are not global,
-    u32 jc_gen_g        # ... of the kernel's, while all its code is in global pages
-    u32 jc_next         # the generation before the next new one
-    u32 jc_mixed        # supervisor code runs from pages that are not global: everything by jc_gen
+    u32 jc_gen          # the latest generation of the jump cache's keys, and those of blocks of CPL 3 and of others
+    u32 jc_user
+    u32 jc_kernel
     u32 map_gen
     u64 rng
     Mach* m
@@ -495,7 +516,10 @@ cdef struct Cpu:
     JcEntry jc[4096]
     Tlb tr[3]
     Tlb tw[3]
-    Tlb tx[3]
+    Tlb tx[3]           # slots by tx_slot(): code 16 MiB apart does not collide
+    u64 n_l2_hit
+    u32 l2_gens[2]      # of entries that are not global, and of those that are
+    L2Entry l2[3][8192]
 
 # ------------------------------------------------------------------------------------------------- machine
 cdef struct PageInfo:   # one for each 4 KiB page of host RAM space
