@@ -43,6 +43,7 @@ class MachineBase:
         self.objects: dict[str, UserObject] = {}  # -object
         self.netdevs: dict[str, NetClient] = {}  # -netdev
         self.net_clients: list[NetClient] = []  # both ends of every cable
+        self.guest_runs = True  # False: stopped, nothing from outside may reach it
         self.fds = Descriptors()
         self.listeners: list[Callable[[str, dict[str, Any]], None]] = []  # of events, by QMP's names
         self.boot_setter: Callable[[str], None] | None = None  # boot_set: how firmware is told what to boot from

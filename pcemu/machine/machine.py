@@ -71,6 +71,7 @@ class Machine(MachineBase):
         self.serial_backends: list[Any] = []  # chardevs of the board's serial ports, None: no port
         self.parallel_backends: list[Any] = []
         self.status = "prelaunch"  # QMP's run states
+        self.guest_runs = False
         self.exit_reason: ExitReason | None = None
         self.powerdown_handlers: list[Callable[[], None]] = []
         self._requests: list[tuple[str, str, int]] = []
@@ -309,6 +310,9 @@ class Machine(MachineBase):
         self._seen_ns = self.clock.now()
         self._idle_since = monotonic_ns()
         self.status = "running"
+        self.guest_runs = True
+        for client in self.net_clients:
+            client._try_later()
         self.emit_event("RESUME")
 
     def stop(self, status: str = "paused") -> None:
@@ -322,6 +326,7 @@ class Machine(MachineBase):
             self.clock.stop()
             self._request_exit()
         self.status = status
+        self.guest_runs = False
 
     def _request_exit(self) -> None:
         for cpu in self.cpus:

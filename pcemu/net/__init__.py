@@ -23,6 +23,7 @@ The rules:
   in, a TCP segment to cut up. `takes` says what of that `receive()` accepts; the rest is done in software on the way
   (`pcemu.net.offload`), so that any two clients fit. A card offers its guest what `peer.takes` says when the driver asks
   (not earlier: on a hub it depends on who else is there), and the card's own `takes` is what the driver accepted.
+- A guest that is stopped gets no frames: `send()` to a card is False until it goes on.
 - Frames have no FCS and are not padded. The longest is `MAX_FRAME`; longer ones are dropped.
 """
 
@@ -151,6 +152,8 @@ class NetClient:
             return True
         if self._waiting and not self._flush():
             return False
+        if peer.kind == "nic" and not self.machine.guest_runs:
+            return False  # Machine.cont() tells
         if peer._sending:
             # The peer is in the middle of a send(): it gets the answer when it is out of it.
             self._try_later()

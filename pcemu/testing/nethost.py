@@ -38,6 +38,7 @@ class NetHost(LoopHost):
         self.clock: Any = MachineClock(HostClock() if real else FakeClock())
         self.netdevs: dict[str, Any] = {}
         self.net_clients: list[Any] = []
+        self.guest_runs = True
         self.objects: dict[str, Any] = {}
 
     def rtc_ns(self) -> int:

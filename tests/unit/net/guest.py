@@ -90,7 +90,8 @@ def read(frame: bytes, offload: Offload | None = None) -> Packet:
     if kind == 0x0800:
         assert rest[0] == 0x45 and checksum(rest[:20]) == 0
         length, packet.fragment = struct.unpack(">2xH2xH", rest[:8])
-        assert length == len(rest)
+        assert length == len(rest) or (length < len(rest) and len(frame) == 60)  # others pad short frames
+        rest = rest[:length]
         packet.protocol, packet.source, packet.target, packet.body = rest[9], rest[12:16], rest[16:20], rest[20:]
     elif kind == 0x86DD:
         assert rest[0] >> 4 == 6 and int.from_bytes(rest[4:6], "big") == len(rest) - 40

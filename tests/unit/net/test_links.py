@@ -112,6 +112,17 @@ def test_segments_that_do_not_fit_at_once(host: NetHost) -> None:
     assert len(other.got) == 5 and one.rooms == 1 and not any(other.offloads)
 
 
+def test_a_stopped_guest_gets_nothing(host: NetHost) -> None:
+    card, net = user(host)
+    host.guest_runs = False
+    card.send(echo(HOST))
+    host.turn()
+    assert not card.packets
+    host.guest_runs = True
+    net._try_later()
+    assert len(card.take()) == 1
+
+
 def test_no_peer_and_link_down(host: NetHost) -> None:
     one, other = pair(host)
     one.set_link(False)
