@@ -1,27 +1,14 @@
 """Emitters of the integer instructions: the same instruction again, on the guest's registers (jit.pyx explains)."""
 from pcemu._core.emit cimport *
 
-cdef extern from *:
-    """
-    static int pcemu_host_has(const char *what)
-    {
-    #if defined(__x86_64__)
-        __builtin_cpu_init();
-        switch (what[0]) {
-        case 'p': return __builtin_cpu_supports("popcnt") != 0;
-        case 'b': return __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-        }
-    #endif
-        return 0;
-    }
-    """
-    int host_has "pcemu_host_has"(const char*) nogil
-
-cdef bint has_popcnt = host_has(b"popcnt")
-cdef bint has_bmi = host_has(b"bmi")
-
-
 # Each returns False where the handler shall do it; nothing has been written then.
+
+cdef void moffs(J* j, Op* op, int size, bint write) noexcept nogil:
+    """rcx = host address of an operand whose offset is the immediate."""
+    mov_imm(j, H_CX, op.imm)
+    by_segment(j, H_CX)
+    check(j, size, write, STUB_SLOW)
+
 
 cdef bint e_mov(J* j, Op* op, int sz, u32 form) noexcept nogil:
     cdef int d = HR[gnum(sz, op.reg)]
@@ -43,9 +30,12 @@ cdef bint e_mov(J* j, Op* op, int sz, u32 form) noexcept nogil:
         return 1
     if not plain(j):
         return 0
-    if form == FORM_RM:
+    if form == FORM_RM or form == FORM_RO:
         will_write(j, gnum(sz, op.reg), 0)
-        mem(j, 1 << sz, 0)
+        if form == FORM_RM:
+            mem(j, 1 << sz, 0)
+        else:
+            moffs(j, op, 1 << sz, 0)
         if is_high(sz, op.reg) or d < 0:
             if sz == 0:
                 rm(j, 2, 0x0FB6, H_T, H_CX, 0)
@@ -55,8 +45,11 @@ cdef bint e_mov(J* j, Op* op, int sz, u32 form) noexcept nogil:
         else:
             rm(j, sz, 0x8A if sz == 0 else 0x8B, d, H_CX, 0)
         return 1
-    if form == FORM_MR:
-        mem(j, 1 << sz, 1)
+    if form == FORM_MR or form == FORM_OR:
+        if form == FORM_MR:
+            mem(j, 1 << sz, 1)
+        else:
+            moffs(j, op, 1 << sz, 1)
         if is_high(sz, op.reg) or d < 0:
             ld_g(j, sz, H_T, op.reg)
             d = H_T
@@ -360,7 +353,7 @@ cdef bint e_lea(J* j, Op* op, int sz) noexcept nogil:
     cdef int d = HR[op.reg]
     cdef u32 seg = op.seg
     cdef int t
-    if not plain(j) or sz == 1 or op.am == AM_FLAT32 and sz != 2:
+    if op.am == AM_GENERAL or sz == 1 or op.am == AM_FLAT32 and sz != 2:
         return 0
     will_write(j, op.reg, 0)
     op.seg = SEG_FLAT
@@ -843,7 +836,7 @@ cdef bint e_call(J* j, Op* op, int sz) noexcept nogil:
 cdef bint e_jmpi(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     if sz != (3 if j.m64 else 2):
         return 0
-    if form == FORM_M and not plain(j):
+    if form == FORM_M and op.am == AM_GENERAL:
         return 0
     detach(j)
     sync(j)

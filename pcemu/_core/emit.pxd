@@ -27,7 +27,7 @@ cdef extern from *:
         AT_JTMP "PCEMU_AT(jtmp)"
         AT_JDELTA "PCEMU_AT(jdelta)"
         AT_VAL "PCEMU_AT(lbuf)"         # an operand that waits
-        AT_SEG "PCEMU_AT(seg)"
+        AT_SEG "PCEMU_AT(seg)"          # of a Seg: base, limit at 8, flags at 12
         AT_JC "PCEMU_AT(jc)"
         AT_VEC "PCEMU_AT(vec)"
 
@@ -153,7 +153,7 @@ cdef extern from "gen/emit.h" nogil:
         E_JCC, E_JMP, E_CALL, E_JMPI, E_RET, E_SETCC, E_CMOVCC, E_CBW, E_CWD, E_BSWAP, E_XCHG, E_NOP, E_BT, E_SCAN, E_CMPXCHG, E_XADD
         E_SHD, E_CARRY, E_DIR
         FORM_NONE, FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_R, FORM_M, FORM_I, FORM_J, FORM_RC, FORM_MC, FORM_RRI, FORM_RMI
-        FORM_RRC
+        FORM_RRC, FORM_RO, FORM_OR
 
 cdef enum:              # thunks: code that all blocks share, at the beginning of the code memory
     T_ENTER = 0
@@ -183,6 +183,9 @@ cdef enum:              # places in the code of a jump into another page (far_ju
 
 cdef u32[20] thunk_at           # their offsets
 cdef int[16] HR                 # host register of a guest register, or NO_REG
+
+cdef bint has_popcnt
+cdef bint has_bmi
 
 # ---- emit.pyx
 cdef int gnum(int sz, int g) noexcept nogil
@@ -219,6 +222,7 @@ cdef void want(J* j, u32 cc) noexcept nogil
 cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil
 cdef bint plain(J* j) noexcept nogil
 cdef void address(J* j, int dst, int sz) noexcept nogil
+cdef void by_segment(J* j, int dst) noexcept nogil
 cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void mem(J* j, int size, bint write) noexcept nogil
 cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) noexcept nogil

@@ -4,6 +4,25 @@ See jit.pyx for the whole, emit.pxd for the encoding.
 """
 from pcemu._core.emit cimport *
 
+cdef extern from *:
+    """
+    static int pcemu_host_has(const char *what)
+    {
+    #if defined(__x86_64__)
+        __builtin_cpu_init();
+        switch (what[0]) {
+        case 'p': return __builtin_cpu_supports("popcnt") != 0;
+        case 'b': return __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+        }
+    #endif
+        return 0;
+    }
+    """
+    int host_has "pcemu_host_has"(const char*) nogil
+
+cdef bint has_popcnt = host_has(b"popcnt")
+cdef bint has_bmi = host_has(b"bmi")            # BMI1 and 2
+
 cdef int[16] HR
 HR[:] = [0, 11, 2, 3, 13, 5, 6, 7, 8, 9, 10, -1, 12, -1, -1, -1]
 
@@ -469,8 +488,9 @@ cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil:
 
 
 cdef bint plain(J* j) noexcept nogil:
-    """Is the op's address simple: flat, or FS and GS of 64-bit mode?"""
-    return j.op.am == AM_FLAT64 or j.op.am == AM_FLAT32
+    """Is the op's address simple: flat, or by FS or GS?"""
+    return (j.op.am == AM_FLAT64 or j.op.am == AM_FLAT32
+            or not j.m64 and j.op.scale >> 2 & 3 == 2 and (j.op.seg == FS or j.op.seg == GS))
 
 
 cdef void address(J* j, int dst, int sz) noexcept nogil:
@@ -505,17 +525,46 @@ cdef void address(J* j, int dst, int sz) noexcept nogil:
             rm(j, sz, 0x8D, dst, hb, <s32>disp)
     else:
         mov_imm(j, dst, <u64>disp if sz == 3 else <u32>disp)
-    if op.seg == FS or op.seg == GS:
-        rm(j, 3, 0x03, dst, H_ENV, AT_SEG + op.seg * 32)
+    by_segment(j, dst)
+
+
+cdef void by_segment(J* j, int dst) noexcept nogil:
+    """dst: offset -> linear address. 32-bit code: FS and GS must hold a plain data segment of 4 GiB, or the handler looks."""
+    cdef int seg = AT_SEG + j.op.seg * 32
+    if j.op.seg != FS and j.op.seg != GS:
+        return
+    if j.m64:
+        rm(j, 3, 0x03, dst, H_ENV, seg)
+        return
+    ld_env(j, 2, H_T, seg + 12)
+    rr(j, 2, 0x81, 4, H_T)
+    e32(j, DESC_P | DESC_CODE | DESC_CE | DESC_RW)
+    rr(j, 2, 0x81, 7, H_T)
+    e32(j, DESC_P | DESC_RW)
+    new_stub(j, jcc_fwd(j, 5), STUB_SLOW)
+    rm(j, 2, 0x83, 7, H_ENV, seg + 8)
+    e8(j, 0xFF)
+    new_stub(j, jcc_fwd(j, 5), STUB_SLOW)
+    rm(j, 2, 0x03, dst, H_ENV, seg)
+
+
+cdef void tlb_index(J* j) noexcept nogil:
+    """r15 = place of the TLB entry for the address in rcx."""
+    if has_bmi:
+        e32(j, 0xF07B63C4)              # rorx r15d, ecx, 8
+        e8(j, 0xF9)
+        e8(j, 8)
+    else:
+        rr(j, 2, 0x8B, H_T, H_CX)
+        rr(j, 2, 0xC1, 5, H_T)
+        e8(j, 8)
+    rr(j, 2, 0x81, 4, H_T)
+    e32(j, TLB_MASK << 4)
 
 
 cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
     """rcx = linear address -> host address of `size` bytes, by the TLB; otherwise to a stub."""
-    rr(j, 2, 0x8B, H_T, H_CX)
-    rr(j, 2, 0xC1, 5, H_T)
-    e8(j, 8)
-    rr(j, 2, 0x81, 4, H_T)
-    e32(j, TLB_MASK << 4)
+    tlb_index(j)
     rm(j, 3, 0x03, H_T, H_ENV, AT_TLB_W if write else AT_TLB_R)
     rm(j, 3, 0x2B, H_CX, H_T, 0)
     rr(j, 3, 0x81, 7, H_CX)
@@ -607,7 +656,7 @@ cdef u32 changes(J* j, Op* op, EmitRow r, int* reg, s64* by) noexcept nogil:
         return d
     if r.cls == E_SETCC:
         return 0 if r.form == FORM_M else <u32>1 << (op.reg >> 3)
-    if r.form == FORM_MR or r.form == FORM_MI or r.form == FORM_M or r.form == FORM_MC:
+    if r.form == FORM_MR or r.form == FORM_MI or r.form == FORM_M or r.form == FORM_MC or r.form == FORM_OR:
         return 0
     if r.size == full:
         if r.cls == E_ALU and r.form == FORM_RI and (r.sub == 0 or r.sub == 5):
@@ -704,11 +753,7 @@ cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) 
             rm(j, sz, 0x8D, H_CX, H_CX, <s32>(lo - j.moved[g]))
         else:
             rm(j, sz, 0x8D, H_CX, h, <s32>(lo - j.moved[g]))
-        rr(j, 2, 0x8B, H_T, H_CX)
-        rr(j, 2, 0xC1, 5, H_T)
-        e8(j, 8)
-        rr(j, 2, 0x81, 4, H_T)
-        e32(j, TLB_MASK << 4)
+        tlb_index(j)
         rm(j, 3, 0x03, H_T, H_ENV, AT_TLB_W if q.write else AT_TLB_R)
         rm(j, 3, 0x2B, H_CX, H_T, 0)
         rr(j, 3, 0x81, 7, H_CX)

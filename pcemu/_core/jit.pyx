@@ -451,6 +451,8 @@ cdef bint may_leave(Op* op, EmitRow r) noexcept nogil:
         return 0
     if r.cls == E_NOP:
         return 0
+    if r.form == FORM_RO or r.form == FORM_OR:
+        return 1
     if (r.form == FORM_RM or r.form == FORM_MR or r.form == FORM_MI or r.form == FORM_M or r.form == FORM_MC or r.form == FORM_RMI):
         return 1
     return (r.cls == E_PUSH or r.cls == E_POP or r.cls == E_LEAVE or r.cls == E_DIV or r.cls == E_CARRY)

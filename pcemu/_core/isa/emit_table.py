@@ -16,7 +16,7 @@ def _cc(prefix: str) -> str:
 
 # sub of the arithmetic group is the machine's own: add or adc sbb and sub xor cmp
 RULES: list[tuple[str, str, str]] = [
-    ("mov", "mov", "rr ri rm mr mi"),
+    ("mov", "mov", "rr ri rm mr mi ro or"),
     ("alu", "add=0 or=1 and=4 sub=5 xor=6 cmp=7", "rr ri rm mr mi"),
     ("test", "test", "rr ri rm mr mi"),
     ("adc", "adc=2 sbb=3", "rr ri rm mr mi"),
@@ -55,7 +55,7 @@ RULES: list[tuple[str, str, str]] = [
 
 CLASSES = ["none", *dict.fromkeys(r[0] for r in RULES)]
 FORMS = ["", "rr", "ri", "rm", "mr", "mi", "r", "m", "i", "j", "rc", "mc", "rri", "rmi", "rrc", "mri", "mrc", "rrr", "rrm", "rmr",
-         "qq", "qm", "mq", "qi", "qr", "rq", "t", "tt"]
+         "qq", "qm", "mq", "qi", "qr", "rq", "t", "tt", "ro", "or"]
 
 
 def _rules() -> dict[tuple[str, str], tuple[int, int]]:
