@@ -70,7 +70,7 @@ class Place:
             (directory / name).symlink_to(ROOT / name)
         tools = directory / "bin"
         tools.mkdir()
-        for name, command in (("python", ""), ("pcemu", " -m pcemu")):
+        for name, command in (("python", ""), ("pcemu", " -m pcemu"), ("pcemu-img", " -m pcemu.img")):
             (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{command} "$@"\n')
             (tools / name).chmod(0o755)
         self.env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(directory), "LC_ALL": "C.UTF-8",
