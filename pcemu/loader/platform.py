@@ -48,6 +48,7 @@ class Platform(NamedTuple):
     hpet_base: int | None = 0xFED00000
     hpet_id: int = 0x8086A201
     serial_ports: tuple[SerialPort, ...] = ()
+    panic_port: int | None = None  # pvpanic
     keyboard: bool = True
     mouse: bool = True
     rtc: bool = True
@@ -82,6 +83,7 @@ class Platform(NamedTuple):
             hpet_base=0xFED00000 if hpet is not None else None,
             hpet_id=machine.memory.ld(0xFED00000, 4) if hpet is not None else 0,
             serial_ports=_serial_ports(machine),
+            panic_port=getattr(machine.find("pvpanic"), "ioport", None),
             keyboard=kbd is not None,
             mouse=kbd is not None,
             rtc=machine.find("mc146818rtc") is not None,

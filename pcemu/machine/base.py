@@ -203,3 +203,14 @@ class MachineBase:
 
     def request_powerdown(self) -> None:
         raise NotImplementedError
+
+    def watchdog_expired(self) -> None:
+        """-watchdog-action."""
+        raise NotImplementedError
+
+    def guest_panicked(self) -> None:
+        """-action panic=..."""
+        raise NotImplementedError
+
+    def guest_crash_loaded(self) -> None:
+        raise NotImplementedError

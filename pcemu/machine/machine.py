@@ -355,6 +355,42 @@ class Machine(MachineBase):
         for handler in self.powerdown_handlers:
             handler()
 
+    def watchdog_expired(self) -> None:
+        """The guest did not serve its watchdog: do what -watchdog-action says."""
+        action = self.config.action_watchdog
+        self.emit_event("WATCHDOG", {"action": action})
+        match action:
+            case "reset":
+                self.request_reset("guest-reset")
+            case "shutdown":
+                self.request_powerdown()
+            case "poweroff":
+                self.quit(0, "guest-shutdown")
+            case "pause":
+                self.stop("watchdog")
+            case "debug":
+                print("pcemu: watchdog: timer fired", file=sys.stderr)
+            case "inject-nmi":
+                for cpu in self.cpus:
+                    cpu.set_nmi()
+
+    def guest_panicked(self) -> None:
+        """The guest's kernel has crashed: do what -action panic= says."""
+        config = self.config
+        action = config.action_panic
+        if action == "none":
+            self.emit_event("GUEST_PANICKED", {"action": "run"})
+            return
+        stays = action == "pause" or (action == "shutdown" and config.action_shutdown == "pause")
+        self.emit_event("GUEST_PANICKED", {"action": "pause" if stays else "poweroff"})
+        self.stop("guest-panicked")
+        if not stays:
+            self.request_shutdown("guest-panic", 1 if action == "exit-failure" else 0)
+
+    def guest_crash_loaded(self) -> None:
+        """The guest has crashed, and its crash kernel takes over."""
+        self.emit_event("GUEST_CRASHLOADED", {"action": "run"})
+
     def on_powerdown(self, handler: Callable[[], None]) -> None:
         """A device that has a power button to press."""
         self.powerdown_handlers.append(handler)

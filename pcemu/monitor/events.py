@@ -9,6 +9,7 @@ enum    ShutdownCause   none host-error host-qmp-quit host-qmp-system-reset host
                         guest-panic subsystem-reset snapshot-load
 enum    IoOperationType  read write
 enum    BlockErrorAction ignore report stop
+enum    GuestPanicAction pause poweroff run
 enum    WatchdogAction  reset shutdown poweroff pause debug none inject-nmi
 """)
 
@@ -21,6 +22,9 @@ event("STOP", help="the machine stands still")
 event("RESUME", help="the machine runs")
 event("RTC_CHANGE", "offset: int, qom-path: str", interval=1.0,
       help="the guest set its clock: seconds ahead of what -rtc says")
+event("WATCHDOG", "action: WatchdogAction", help="a watchdog ran out; action says what follows")
+event("GUEST_PANICKED", "action: GuestPanicAction", help="the guest's kernel has crashed; action says what follows")
+event("GUEST_CRASHLOADED", "action: GuestPanicAction", help="the guest has crashed, and its crash kernel takes over")
 event("DEVICE_DELETED", "device?: str, path: str", help="a device has left the machine")
 event("BLOCK_IO_ERROR", "device: str, node-name?: str, operation: IoOperationType, action: BlockErrorAction, nospace?: bool, "
       "reason: str", help="a disk request failed; action says what became of it")

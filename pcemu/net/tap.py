@@ -156,9 +156,9 @@ def _open(ifname: str, queues: int, vnet: bool | None) -> tuple[int, str, bool]:
     return fd, answer[:16].rstrip(b"\0").decode(), use
 
 
-def _given(name: str, text: str) -> tuple[int, bool]:
+def _given(machine: Any, name: str, text: str) -> tuple[int, bool]:
     """A file descriptor that was passed in: (fd, has a vnet header)."""
-    fd = machine.fds.use(text)
+    fd: int = machine.fds.use(text)
     try:
         answer = fcntl.ioctl(fd, TUNGETIFF, bytes(40))
     except OSError as error:
@@ -194,7 +194,7 @@ def create(machine: Any, name: str, options: dict[str, Any]) -> NetClient:
         for key in ("ifname", "script", "downscript", "vnet_hdr", "queues"):
             if key in options:
                 raise NetError("ifname=, script=, downscript=, vnet_hdr=, and queues= are invalid with fd= and fds=")
-        found = [_given(name, text) for text in fds]
+        found = [_given(machine, name, text) for text in fds]
         clients = [TapNet(machine, name, fd, "", head, f"fd={fd}") for fd, head in found]
     else:
         count = options.get("queues", 1)

@@ -42,6 +42,9 @@ MODULES: dict[str, str] = {
     "ioportF0": "pcemu.hw.misc.ioportf0",
     "isa-debug-exit": "pcemu.hw.misc.debugexit",
     "pc-testdev": "pcemu.hw.misc.pc_testdev",
+    "pvpanic": "pcemu.hw.misc.pvpanic",
+    # watchdogs
+    "ib700": "pcemu.hw.watchdog.ib700",
 }
 
 # The types of -object.
@@ -77,9 +80,9 @@ _PLANNED_NAMES = """
     usb-serial usb-storage usb-tablet usb-uas usb-wacom-tablet virtio-9p-pci
     virtio-gpu-pci virtio-input-host-pci virtio-keyboard-pci virtio-mouse-pci
     virtio-scsi virtio-scsi-pci   virtio-tablet-pci
-    virtio-vga   vhost-scsi-pci vhost-vsock-pci i6300esb ib700 isa-applesmc
+    virtio-vga   vhost-scsi-pci vhost-vsock-pci i6300esb isa-applesmc
     isa-ipmi-bt isa-ipmi-kcs isa-parallel ivshmem-doorbell ivshmem-plain pc-dimm nvdimm pci-bridge pci-serial
-    pci-serial-2x pci-serial-4x pci-testdev pcie-root-port pvpanic pvpanic-pci pxb qemu-vmport
+    pci-serial-2x pci-serial-4x pci-testdev pcie-root-port pvpanic-pci pxb qemu-vmport
     tpm-crb tpm-tis vmcoreinfo vmgenid vmmouse vmport edu vfio-pci i2c-ddc intel-iommu amd-iommu
 """
 PLANNED: frozenset[str] = frozenset(_PLANNED_NAMES.split())

@@ -253,6 +253,17 @@ def test_the_clients_of_pypi(daemon: Any, tmp_path: Path) -> None:
     assert asyncio.run(drive()) == ["RESUME", "STOP"]
 
 
+def test_the_shell_of_pypi(daemon: Any, tmp_path: Path) -> None:
+    pytest.importorskip("qemu.qmp.qmp_shell")
+    path = tmp_path / "qmp"
+    daemon("-qmp", f"unix:{path},server=on,wait=off")
+    command = [sys.executable, "-m", "qemu.qmp.qmp_shell", "-v", str(path)]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=120,
+                          input="query-status\nqom-get path=/machine property=type\nno-such\nquit\n",
+                          env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, check=False)  # fmt: skip
+    assert "prelaunch" in done.stdout and "none-machine" in done.stdout and "CommandNotFound" in done.stdout, done
+
+
 @pytest.mark.skipif(shutil.which("socat") is None, reason="socat is not installed")
 def test_socat(daemon: Any, tmp_path: Path) -> None:
     qmp, hmp = tmp_path / "qmp", tmp_path / "hmp"

@@ -36,8 +36,8 @@ def long_mode(machine: Machine) -> None:
     for table, index, entry in ((0x1000, 256, 0x2003), (0x2000, 0, 0x3003), (0x3000, 0, 0x4003), (0x4000, 0, 0x5003)):
         machine.memory.write(table + 8 * index, struct.pack("<Q", entry))
     cpu = machine.cpu
-    for name, value in (("cr3", 0x1000), ("cr4", 1 << 5), ("efer", 0x500), ("cr0", 0x80000001), ("cs", 0x10), ("rip", HIGH + 0x10),
-                        ("rax", 0x1122334455667788), ("r15", 0xCAFE)):  # fmt: skip
+    for name, value in (("cr3", 0x1000), ("cr4", 1 << 5), ("efer", 0x500), ("cr0", 0x80000001), ("cs", 0x10),
+                        ("rip", HIGH + 0x10), ("rax", 0x1122334455667788), ("r15", 0xCAFE)):  # fmt: skip
         cpu.set(name, value)
 
 

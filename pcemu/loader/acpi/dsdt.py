@@ -147,6 +147,8 @@ def _isa_bridge(platform: Platform) -> bytes:
                                    uid=port.number))  # fmt: skip
     if platform.rtc:
         devices.append(_isa_device("RTC", "PNP0B00", aml.io(0x70, 2), aml.irq(8)))
+    if platform.panic_port is not None:
+        devices.append(_panic_device(platform.panic_port))
     return aml.device(
         "ISA",
         aml.name("_ADR", aml.integer(0x00010000)),
@@ -163,6 +165,15 @@ def _isa_device(name: str, hid: str, *resources: bytes, uid: int | None = None) 
     terms.append(aml.name("_STA", aml.integer(_STA_PRESENT)))
     terms.append(aml.name("_CRS", aml.resource_template(*resources)))
     return aml.device(name, *terms)
+
+
+def _panic_device(port: int) -> bytes:
+    return aml.device(
+        "PEVT",
+        aml.name("_HID", aml.string("QEMU0001")),  # the id that drivers for this device look for
+        aml.name("_STA", aml.integer(_STA_PRESENT)),
+        aml.name("_CRS", aml.resource_template(aml.io(port, 1))),
+    )
 
 
 # -- the rest ------------------------------------------------------------------------------------------------
