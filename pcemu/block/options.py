@@ -22,6 +22,8 @@ _LEGACY = ("if", "index", "bus", "unit", "media", "id", "werror", "rerror", "cac
            "file", "aio", "copy-on-read")  # fmt: skip
 _ERROR_ACTIONS = ("ignore", "enospc", "report", "stop", "auto")
 
+SETTLE_PATIENCE = 5.0  # seconds without any answer
+
 NewDevice = tuple[str, dict[str, str], str]
 
 
@@ -54,6 +56,14 @@ def graph_of(machine: Any) -> Graph:
         machine.block_graph, machine.block_pool = Graph(), ThreadPool()
     graph: Graph = machine.block_graph
     return graph
+
+
+def settle(machine: Any) -> None:
+    """Finish what is in flight and make it stable: the machine stands still, and may be killed now."""
+    backends = {id(backend): backend for backend in machine.drives.values()}.values()
+    for backend in backends:
+        if backend.drain(SETTLE_PATIENCE):
+            backend.flush(lambda error: None)
 
 
 def close(machine: Any) -> None:

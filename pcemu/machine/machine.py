@@ -320,6 +320,10 @@ class Machine(MachineBase):
         if self.status == "running":
             self._halt(status)
             self.emit_event("STOP")
+            if self.drives:
+                from pcemu.block import options
+
+                self.loop.call_soon(options.settle, self)  # not now: a disk may be what stops us
 
     def _halt(self, status: str) -> None:
         if self.status == "running":

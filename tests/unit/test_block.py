@@ -655,3 +655,62 @@ def test_a_lost_connection_is_an_error(host: Host, tmp_path: Path, capsys: pytes
     assert do(backend, "preadv", 0, view) == errno.EIO
     assert "nonsense" in capsys.readouterr().err
     server.socket.close()
+
+
+# -- with a machine ---------------------------------------------------------------------------------------------
+
+
+def test_a_machine_that_stops_or_ends_has_its_disks_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pcemu.machine import builder
+    from pcemu.machine.machine import Machine
+    from pcemu.testing.fakes import FakeCore
+
+    path = make(tmp_path / "a.qcow2", 1 << 20, lazy_refcounts=True)
+    syncs: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", syncs.append)
+    monkeypatch.setattr(builder, "_load_images", lambda machine: None)
+    config = parse(["-nodefaults", "-M", "none", "-S", "-drive", f"file={path},if=none,id=d"])
+    with Machine(config, core=FakeCore()).build() as machine:
+        backend = machine.drives["d"]
+        done: list[int] = []
+        machine.cont()
+        backend.pwritev(0, [memoryview(b"x" * 512)], done.append)
+        machine.stop()
+        for _ in range(100):
+            machine.loop.call_soon(machine.loop.stop)
+            machine.loop.run_forever()
+            if not backend.in_flight:
+                break
+        backend.drain()
+        assert done == [0] and syncs
+        assert backend.root.header.incompatible  # dirty while it is open
+    assert os.path.exists(path)
+    with open_qcow2(path, **{"read-only": True}) as node:
+        assert isinstance(node, Qcow2Node)
+        assert node.get(0, 512) == b"x" * 512 and not node.header.incompatible
+
+
+def test_host_device(tmp_path: Path) -> None:
+    """A loop device, where the test may make one."""
+    backing = tmp_path / "disk"
+    backing.write_bytes(b"on disk".ljust(1 << 20, b"\0"))
+    done = subprocess.run(["losetup", "-f", "--show", str(backing)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("no loop device")
+    device = done.stdout.strip()
+    try:
+        with pytest.raises(BlockError, match="not a regular file"):
+            FileNode(device)
+        with open_node(Path(device), "raw") as node:
+            assert isinstance(node.file, FileNode) and node.file.driver == "host_device"
+            assert node.size == 1 << 20 and node.get(0, 7) == b"on disk"
+            write(node, 4096, b"y" * 512)
+            node.write_zeroes(0, 4096)
+            node.discard(8192, 4096)
+            node.flush()
+            assert node.get(0, 8192) == bytes(4096) + b"y" * 512 + bytes(3584)
+            with pytest.raises(OSError, match="cannot grow"):
+                node.truncate(2 << 20)
+        assert backing.read_bytes()[4096:4100] == b"yyyy"
+    finally:
+        subprocess.run(["losetup", "-d", device], check=False)
