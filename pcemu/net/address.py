@@ -43,8 +43,8 @@ def host_port(text: str, passive: bool = False, kind: int = socket.SOCK_STREAM) 
         raise NetError(f"host address '{host}' is not a valid IPv4 address") from None
 
 
-def from_keys(options: dict[str, Any], prefix: str, passive: bool, kind: int) -> Address | int:
-    """``PREFIX.type=inet|unix|fd`` and its keys; a number is a file descriptor."""
+def from_keys(options: dict[str, Any], prefix: str, passive: bool, kind: int) -> Address | str:
+    """``PREFIX.type=inet|unix|fd`` and its keys; text is the number or name of a file descriptor."""
 
     def get(key: str) -> Any:
         value = options.get(f"{prefix}.{key}")
@@ -73,23 +73,17 @@ def from_keys(options: dict[str, Any], prefix: str, passive: bool, kind: int) ->
                 path = path.ljust(UNIX_PATH, "\0")  # the whole of sun_path is the name
         return socket.AF_UNIX, path
     if what == "fd":
-        text = get("str")
-        if not text.isdigit():
-            raise NetError(f"File descriptor named '{text}' has not been found")
-        return int(text)
+        return str(get("str"))
     raise NetError(f"Parameter 'type' does not accept value '{what}'")
 
 
-def given_fd(name: str, text: str | int) -> socket.socket:
-    """A socket that was passed in."""
-    if not isinstance(text, int):
-        if not text.isdigit():
-            raise NetError(f"File descriptor named '{text}' has not been found")
-        text = int(text)
+def given_fd(machine: Any, name: str, text: str) -> socket.socket:
+    """A socket that was passed in, by its number or the name getfd gave it."""
+    fd = machine.fds.use(text)
     try:
-        return socket.socket(fileno=text)
+        return socket.socket(fileno=fd)
     except OSError as error:
-        raise NetError(f"{name}: Can't use file descriptor {text}: {error.strerror}") from None
+        raise NetError(f"{name}: Can't use file descriptor {fd}: {error.strerror}") from None
 
 
 def show(address: Any) -> str:

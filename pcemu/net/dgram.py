@@ -119,22 +119,22 @@ def create(machine: Any, name: str, options: dict[str, Any]) -> NetClient:
     """-netdev dgram,id=ID,local.type=inet|unix|fd,local...[,remote.type=inet|unix,remote....]."""
     has = {side: any(key.startswith(side + ".") for key in options) for side in ("local", "remote")}
     remote = from_keys(options, "remote", False, socket.SOCK_DGRAM) if has["remote"] else None
-    if isinstance(remote, int):
+    if isinstance(remote, str):
         raise NetError("remote.type must be inet or unix")
     if remote is not None and remote[0] == socket.AF_INET and 224 <= socket.inet_aton(remote[1][0])[0] < 240:
         local_host = options.get("local.host") if has["local"] else None
         if has["local"] and options.get("local.type") == "fd":
-            sock = given_fd(name, options.get("local.str", ""))
+            sock = given_fd(machine, name, options.get("local.str", ""))
         else:
             sock = multicast(remote[1], local_host)
         return DgramNet(machine, name, sock, remote[1], f"mcast={show(remote[1])}")
     if not has["local"]:
         raise NetError("dgram requires local= parameter")
     local = from_keys(options, "local", True, socket.SOCK_DGRAM)
-    if isinstance(local, int):
+    if isinstance(local, str):
         if remote is not None:
             raise NetError("don't set remote with local.fd")
-        return DgramNet(machine, name, given_fd(name, local), None, f"fd={local}")
+        return DgramNet(machine, name, given_fd(machine, name, local), None, f"fd={local}")
     if remote is None:
         raise NetError("type=inet or type=unix requires remote parameter")
     if remote[0] != local[0]:

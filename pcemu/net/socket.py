@@ -50,7 +50,7 @@ def create(machine: Any, name: str, options: dict[str, Any]) -> NetClient:
 
 def _given(machine: Any, name: str, options: dict[str, Any]) -> NetClient:
     """A socket that was passed in: connected, or with mcast= one that has joined."""
-    sock = given_fd(name, options["fd"])
+    sock = given_fd(machine, name, options["fd"])
     kind = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
     if kind == socket.SOCK_DGRAM:
         target = host_port(options["mcast"], kind=socket.SOCK_DGRAM)[1] if "mcast" in options else None

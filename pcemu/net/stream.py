@@ -253,8 +253,8 @@ def create(machine: Any, name: str, options: dict[str, Any]) -> NetClient:
     client = StreamNet(machine, name)
     client.keep_alive = options.get("addr.keep-alive", False)
     try:
-        if isinstance(address, int):
-            sock = given_fd(name, address)
+        if isinstance(address, str):
+            sock = given_fd(machine, name, address)
             if server:
                 client.accept_on(sock)
             else:
