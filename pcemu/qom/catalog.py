@@ -21,6 +21,7 @@ MODULES: dict[str, str] = {
     "i440FX-pcihost": "pcemu.hw.pci.host",
     "i440FX": "pcemu.hw.pci.i440fx",
     "PIIX3": "pcemu.hw.isa.piix3",
+    "pci-bridge": "pcemu.hw.pci.bridge",
     "PIIX4_PM": "pcemu.hw.acpi.piix4_pm",
     "smbus-eeprom": "pcemu.hw.acpi.smbus_eeprom",
     # firmware interface
@@ -79,9 +80,9 @@ _PLANNED_NAMES = """
     usb-audio usb-bot usb-braille usb-ccid usb-ehci usb-host usb-hub usb-kbd usb-mouse usb-mtp usb-redir
     usb-serial usb-storage usb-tablet usb-uas usb-wacom-tablet virtio-9p-pci
     virtio-gpu-pci virtio-input-host-pci virtio-keyboard-pci virtio-mouse-pci
-    virtio-scsi virtio-scsi-pci   virtio-tablet-pci
-    virtio-vga   vhost-scsi-pci vhost-vsock-pci i6300esb isa-applesmc
-    isa-ipmi-bt isa-ipmi-kcs isa-parallel ivshmem-doorbell ivshmem-plain pc-dimm nvdimm pci-bridge pci-serial
+    virtio-scsi virtio-scsi-pci virtio-tablet-pci
+    virtio-vga vhost-scsi-pci vhost-vsock-pci i6300esb isa-applesmc
+    isa-ipmi-bt isa-ipmi-kcs isa-parallel ivshmem-doorbell ivshmem-plain pc-dimm nvdimm pci-serial
     pci-serial-2x pci-serial-4x pci-testdev pcie-root-port pvpanic-pci pxb qemu-vmport
     tpm-crb tpm-tis vmcoreinfo vmgenid vmmouse vmport edu vfio-pci i2c-ddc intel-iommu amd-iommu
 """

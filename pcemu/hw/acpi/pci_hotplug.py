@@ -26,6 +26,7 @@ class PciHotplug:
 
     def __init__(self, raise_gpe: Callable[[int], None]) -> None:
         self.raise_gpe = raise_gpe
+        self.bridges = True  # also behind bridges that are there when the machine is built
         self.buses: list[PciBus] = []  # by the number that is written to BUS_SELECT
         self.up: list[int] = []
         self.down: list[int] = []
@@ -41,6 +42,11 @@ class PciHotplug:
         self.down.append(0)
         bus.hotplug = self
         return len(self.buses) - 1
+
+    def remove_bus(self, bus: PciBus) -> None:
+        """The bridge in front of it goes; numbers of the others stay."""
+        bsel = self.buses.index(bus)
+        self.up[bsel] = self.down[bsel] = 0
 
     # -- the machine's side -------------------------------------------------------------------------------------
 

@@ -121,6 +121,7 @@ class Piix4Pm(PciDevice):
         self.layout.set_reset(SMBBA, 4, self.smb_io_base & 0xFFC0 | 1)
         for window, offset in ((self.events, 0), (self.control_port, 4), (self.timer_port, 8)):
             window.map(offset, root=self.region)
+        self.hotplug.bridges = self.acpi_pci_hotplug_with_bridge_support
         if self.acpi_root_pci_hotplug:
             self.hotplug.add_bus(self.bus)
             self.hotplug_port.map(pci_hotplug.PORT)

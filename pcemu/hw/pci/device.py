@@ -97,6 +97,9 @@ class PciDevice(Device):
     prog_if: ClassVar[int] = 0
     subsystem_vendor_id: ClassVar[int] = 0x1AF4
     subsystem_id: ClassVar[int] = 0x1100
+    header_type: ClassVar[int] = 0  # 1: a bridge's
+    bar_count: ClassVar[int] = 6
+    rom_offset: ClassVar[int] = ROM_BAR
     interrupt_pin: int = 0  # 1 is INTA#, 0 none
     status_reset: ClassVar[int] = 0  # DEVSEL timing, fast back-to-back
     config_registers: ClassVar[tuple[ConfigReg, ...]] = ()
@@ -152,10 +155,13 @@ class PciDevice(Device):
         for offset, size, value in (
             (VENDOR_ID, 2, self.vendor_id), (DEVICE_ID, 2, self.device_id), (STATUS, 2, self.status_reset),
             (REVISION, 1, self.revision), (PROG_IF, 1, self.prog_if), (CLASS, 2, self.class_id),
-            (HEADER_TYPE, 1, MULTIFUNCTION if self.multifunction else 0), (SUBSYSTEM_VENDOR_ID, 2, self.subsystem_vendor_id),
-            (SUBSYSTEM_ID, 2, self.subsystem_id), (INTERRUPT_PIN, 1, self.interrupt_pin),
+            (INTERRUPT_PIN, 1, self.interrupt_pin),
+            (HEADER_TYPE, 1, self.header_type | (MULTIFUNCTION if self.multifunction else 0)),
         ):  # fmt: skip
             layout.set_reset(offset, size, value)
+        if not self.header_type:
+            layout.set_reset(SUBSYSTEM_VENDOR_ID, 2, self.subsystem_vendor_id)
+            layout.set_reset(SUBSYSTEM_ID, 2, self.subsystem_id)
         layout.set_writable(COMMAND, 2, COMMAND_WRITABLE)
         layout.w1c[STATUS : STATUS + 2] = STATUS_W1C.to_bytes(2, "little")
         layout.set_writable(CACHE_LINE, 1, 0xFF)
@@ -174,6 +180,8 @@ class PciDevice(Device):
                      bits64: bool = False) -> Bar:  # fmt: skip
         """A BAR with any region behind it: RAM, a container, handled I/O."""
         bar = Bar(index, region, kind, prefetch, bits64)
+        if index == ROM_INDEX:
+            bar.offset = self.rom_offset
         self.bars[index] = bar
         self.layout.set_reset(bar.offset, bar.width, bar.flags)
         self.layout.set_writable(bar.offset, bar.width, bar.writable)
@@ -293,6 +301,14 @@ class PciDevice(Device):
         """Are interrupts messages, so that the pin is not used?"""
         return (self.msix is not None and self.msix.enabled) or (self.msi is not None and self.msi.enabled)
 
+    def interrupt(self, level: int, vector: int = 0) -> None:
+        """Assert or release the device's interrupt: by its pin, or as a message (when it is asserted) where software chose that."""
+        if level and self.msix is not None and self.msix.enabled:
+            self.msix.notify(vector)
+        elif level and self.msi is not None and self.msi.enabled:
+            self.msi.notify(vector)
+        self.intx.set(level)
+
     def send_message(self, address: int, data: int) -> None:
         """A message-signalled interrupt: a write by a bus master."""
         if self.is_master and self.powered:
@@ -326,7 +342,7 @@ class PciDevice(Device):
             self.intx.update()
             self.command_changed(int.from_bytes(before[COMMAND : COMMAND + 2], "little"), self.command)
             self._place_bars()
-        elif BAR0 <= offset < BAR0 + 24 or ROM_BAR <= offset < ROM_BAR + 4:
+        elif BAR0 <= offset < BAR0 + 4 * self.bar_count or self.rom_offset <= offset < self.rom_offset + 4:
             self._place_bars()
         for start, stop, method in self.layout.hooks:
             if offset < stop and end > start:
@@ -375,6 +391,10 @@ class PciDevice(Device):
 
     # -- what people look at --------------------------------------------------------------------------------
 
+    def info_lines(self) -> list[str]:
+        """What `info pci` shows of this kind of device besides what all have."""
+        return []
+
     @property
     def class_name(self) -> str | None:
         return CLASS_NAMES.get(self.class_id)
@@ -388,7 +408,8 @@ class PciDevice(Device):
         lines = [
             f"class {name}, addr {self.location()},"
             f" pci id {self.get(VENDOR_ID, 2):04x}:{self.get(DEVICE_ID, 2):04x}"
-            f" (sub {self.get(SUBSYSTEM_VENDOR_ID, 2):04x}:{self.get(SUBSYSTEM_ID, 2):04x})"
+            f" (sub {self.get(SUBSYSTEM_VENDOR_ID, 2) if not self.header_type else 0:04x}:"
+            f"{self.get(SUBSYSTEM_ID, 2) if not self.header_type else 0:04x})"
         ]
         for index, bar in sorted(self.bars.items()):
             addr = 0xFFFFFFFFFFFFFFFF if bar.addr is None else bar.addr

@@ -10,6 +10,19 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
+from .bridge import (
+    HEADER_BRIDGE,
+    MEM_BASE,
+    PREF_BASE,
+    PREF_BASE_HIGH,
+    PREF_LIMIT_HIGH,
+    PRIMARY,
+    SECONDARY,
+    SUBORDINATE,
+)
+from .bridge import (
+    IO_BASE as BRIDGE_IO_BASE,
+)
 from .config import (
     BAR0,
     BAR_64BIT,
@@ -18,6 +31,7 @@ from .config import (
     CLASS,
     COMMAND,
     COMMAND_IO,
+    COMMAND_MASTER,
     COMMAND_MEMORY,
     COMMAND_SERR,
     DEVICE_ID,
@@ -36,6 +50,9 @@ MEM_END = 0xFEC00000
 FOUR_GIB = 1 << 32
 PAGE = 0x1000
 
+# Windows of a bridge: base register, granularity.
+WINDOWS = {"io": (BRIDGE_IO_BASE, 0x1000), "mem": (MEM_BASE, 1 << 20), "pref": (PREF_BASE, 1 << 20)}
+
 PIRQ_IRQS = (10, 10, 11, 11)
 ELCR_PORTS = (0x4D0, 0x4D1)
 SCI_IRQ = 9
@@ -47,90 +64,140 @@ INTEL_440FX, INTEL_PIIX3, INTEL_PIIX4_PM = (0x8086, 0x1237), (0x8086, 0x7000), (
 
 @dataclass(eq=False)
 class _Region:
-    """A BAR as sizing finds it."""
+    """A BAR as sizing finds it, or a bridge's window with what goes into it."""
 
-    devfn: int
+    where: int  # bus << 8 | slot << 3 | function
     offset: int
     size: int
     kind: str  # io, mem, pref
     bits64: bool
     align: int
+    behind: list[_Region] | None = None  # of a window; `offset` is then that of its base register
 
 
 class _Enumerator:
     def __init__(self, host: I440fxPciHost) -> None:
         self.host = host
         self.machine: Any = host.machine
+        self.last_bus = 0
+        self.bridge_of: dict[int, int] = {}  # by bus number
 
     # -- configuration space --------------------------------------------------------------------------------
 
-    def read(self, devfn: int, offset: int, size: int) -> int:
-        return self.host.config_read(0, devfn, offset, size)
+    def read(self, where: int, offset: int, size: int) -> int:
+        return self.host.config_read(where >> 8, where & 0xFF, offset, size)
 
-    def write(self, devfn: int, offset: int, size: int, value: int) -> None:
-        self.host.config_write(0, devfn, offset, value, size)
+    def write(self, where: int, offset: int, size: int, value: int) -> None:
+        self.host.config_write(where >> 8, where & 0xFF, offset, value, size)
 
-    def ident(self, devfn: int) -> tuple[int, int]:
-        return self.read(devfn, VENDOR_ID, 2), self.read(devfn, DEVICE_ID, 2)
+    def ident(self, where: int) -> tuple[int, int]:
+        return self.read(where, VENDOR_ID, 2), self.read(where, DEVICE_ID, 2)
 
-    def functions(self) -> list[int]:
+    def is_bridge(self, where: int) -> bool:
+        return self.read(where, HEADER_TYPE, 1) & ~MULTIFUNCTION == HEADER_BRIDGE
+
+    def functions(self, bus: int = 0) -> list[int]:
         found = []
         for slot in range(32):
             for fn in range(8):
-                devfn = slot << 3 | fn
-                if self.read(devfn, VENDOR_ID, 2) not in (0xFFFF, 0):
-                    found.append(devfn)
-                if not fn and not self.read(devfn, HEADER_TYPE, 1) & MULTIFUNCTION:
+                where = bus << 8 | slot << 3 | fn
+                if self.read(where, VENDOR_ID, 2) not in (0xFFFF, 0):
+                    found.append(where)
+                if not fn and not self.read(where, HEADER_TYPE, 1) & MULTIFUNCTION:
                     break
+        return found
+
+    def number_buses(self, bus: int = 0) -> list[int]:
+        """Give the buses behind bridges their numbers; returns all functions there are."""
+        found = []
+        for where in self.functions(bus):
+            found.append(where)
+            if self.is_bridge(where) and self.last_bus < 255:
+                self.last_bus += 1
+                number = self.last_bus
+                self.bridge_of[number] = where
+                for register, value in ((PRIMARY, bus), (SECONDARY, number), (SUBORDINATE, 0xFF)):
+                    self.write(where, register, 1, value)
+                found += self.number_buses(number)
+                self.write(where, SUBORDINATE, 1, self.last_bus)
         return found
 
     # -- BARs -----------------------------------------------------------------------------------------------
 
-    def size_bars(self, devfn: int) -> list[_Region]:
+    def size_bars(self, where: int) -> list[_Region]:
         """Write ones, read back which address bits there are (6.2.5.1)."""
         found = []
         index = 0
-        while index < 7:
-            offset = ROM_BAR if index == 6 else BAR0 + 4 * index
+        bars, rom = (2, 0x38) if self.is_bridge(where) else (6, ROM_BAR)
+        while index <= bars:
+            offset = rom if index == bars else BAR0 + 4 * index
             index += 1
-            old = self.read(devfn, offset, 4)
-            self.write(devfn, offset, 4, 0xFFFFFFFF & ~(ROM_ENABLE if offset == ROM_BAR else 0))
-            mask = self.read(devfn, offset, 4)
-            self.write(devfn, offset, 4, old)
+            old = self.read(where, offset, 4)
+            self.write(where, offset, 4, 0xFFFFFFFF & ~(ROM_ENABLE if offset == rom else 0))
+            mask = self.read(where, offset, 4)
+            self.write(where, offset, 4, old)
             if not mask or mask == 0xFFFFFFFF:
                 continue
-            if offset != ROM_BAR and mask & BAR_IO:
+            if offset != rom and mask & BAR_IO:
                 size = -(mask & ~3) & 0xFFFF
                 if size:
-                    found.append(_Region(devfn, offset, size, "io", False, size))
+                    found.append(_Region(where, offset, size, "io", False, size))
                 continue
-            bits64 = offset != ROM_BAR and mask & 6 == BAR_64BIT
-            kind = "pref" if offset != ROM_BAR and mask & BAR_PREFETCH else "mem"
-            address = mask & (~0x7FF if offset == ROM_BAR else ~0xF) | 0xFFFFFFFF << 32
+            bits64 = offset != rom and mask & 6 == BAR_64BIT
+            kind = "pref" if offset != rom and mask & BAR_PREFETCH else "mem"
+            address = mask & (~0x7FF if offset == rom else ~0xF) | 0xFFFFFFFF << 32
             if bits64:
-                self.write(devfn, offset + 4, 4, 0xFFFFFFFF)
-                address = address & 0xFFFFFFFF | self.read(devfn, offset + 4, 4) << 32
-                self.write(devfn, offset + 4, 4, 0)
+                self.write(where, offset + 4, 4, 0xFFFFFFFF)
+                address = address & 0xFFFFFFFF | self.read(where, offset + 4, 4) << 32
+                self.write(where, offset + 4, 4, 0)
                 index += 1
             size = max(-address & 0xFFFFFFFFFFFFFFFF, PAGE)
-            found.append(_Region(devfn, offset, size, kind, bits64, size))
+            found.append(_Region(where, offset, size, kind, bits64, size))
         return found
 
-    def set_bar(self, region: _Region, addr: int) -> None:
-        self.write(region.devfn, region.offset, 4, addr & 0xFFFFFFFF)
-        if region.bits64:
-            self.write(region.devfn, region.offset + 4, 4, addr >> 32)
-
-    def assign_bars(self, functions: list[int]) -> None:
-        regions = [region for devfn in functions for region in self.size_bars(devfn)]
+    def collect(self, bus: int, functions: list[int]) -> list[_Region]:
+        """The BARs on a bus, and the windows of its bridges."""
+        regions = []
+        for where in functions:
+            if where >> 8 != bus:
+                continue
+            regions += self.size_bars(where)
+            for number, bridge in self.bridge_of.items():
+                if bridge == where:
+                    inside = self.collect(number, functions)
+                    regions += [_window(where, inside, kind, *window) for kind, window in WINDOWS.items()]
         # Largest first packs without holes; equal ones stay in the order of the bus.
         regions.sort(key=lambda region: -region.align)
+        return regions
+
+    def place(self, region: _Region, addr: int) -> None:
+        """A BAR to an address, or a window with everything in it."""
+        if region.behind is None:
+            self.write(region.where, region.offset, 4, addr & 0xFFFFFFFF)
+            if region.bits64:
+                self.write(region.where, region.offset + 4, 4, addr >> 32)
+            return
+        size, shift = (1, 8) if region.kind == "io" else (2, 16)
+        last = addr + region.size - 1
+        self.write(region.where, region.offset, size, addr >> shift & (1 << 8 * size) - 1)
+        self.write(region.where, region.offset + size, size, last >> shift & (1 << 8 * size) - 1)
+        if region.kind == "pref":
+            self.write(region.where, PREF_BASE_HIGH, 4, addr >> 32)
+            self.write(region.where, PREF_LIMIT_HIGH, 4, last >> 32)
+        for inside in region.behind:
+            addr = -(-addr // inside.align) * inside.align
+            self.place(inside, addr)
+            addr += inside.size
+
+    def assign_bars(self, functions: list[int]) -> None:
+        regions = self.collect(0, functions)
         addr = IO_BASE
         for region in regions:
-            if region.kind == "io" and addr + region.size <= IO_END:
-                addr = -(-addr // region.align) * region.align
-                self.set_bar(region, addr)
-                addr += region.size
+            if region.kind == "io":
+                at = -(-addr // region.align) * region.align
+                if at + region.size <= IO_END:
+                    self.place(region, at)
+                    addr = at + region.size
         mem = [region for region in regions if region.kind == "mem"]
         pref = [region for region in regions if region.kind == "pref"]
         if not self._fits_below_4g(mem, pref):
@@ -145,7 +212,8 @@ class _Enumerator:
         for window, base in self._windows(mem, pref):
             addr = base
             for region in window:
-                self.set_bar(region, addr)
+                addr = -(-addr // region.align) * region.align
+                self.place(region, addr)
                 addr += region.size
 
     @property
@@ -168,7 +236,7 @@ class _Enumerator:
         addr = max(FOUR_GIB, self._top_of_ram())
         for region in regions:
             addr = -(-addr // region.align) * region.align
-            self.set_bar(region, addr)
+            self.place(region, addr)
             addr += region.size
 
     def _top_of_ram(self) -> int:
@@ -196,8 +264,12 @@ class _Enumerator:
     def init_device(self, devfn: int) -> None:
         pin = self.read(devfn, INTERRUPT_PIN, 1)
         if pin:
-            self.write(devfn, INTERRUPT_LINE, 1, PIRQ_IRQS[(pin - 1 + (devfn >> 3) - 1) & 3])
+            pin, at = pin - 1, devfn
+            while at >> 8:  # rotated by every bridge on the way
+                pin, at = pin + (at >> 3 & 31) & 3, self.bridge_of[at >> 8]
+            self.write(devfn, INTERRUPT_LINE, 1, PIRQ_IRQS[(pin + (at >> 3) - 1) & 3])
         command = self.read(devfn, COMMAND, 2)
+        command |= COMMAND_MASTER if self.is_bridge(devfn) else 0
         self.write(devfn, COMMAND, 2, command | COMMAND_IO | COMMAND_MEMORY | COMMAND_SERR)
         ident = self.ident(devfn)
         if ident == INTEL_PIIX3:
@@ -222,12 +294,26 @@ class _Enumerator:
                     self.write(devfn, 0x59 + index, 1, value)
 
 
+def _window(where: int, inside: list[_Region], kind: str, offset: int, granule: int) -> _Region:
+    """A bridge's window for what is of one kind behind it; at least a granule, for what may be plugged in later."""
+    fitting = [region for region in inside if region.kind == kind]
+    size = 0
+    for region in fitting:
+        size = -(-size // region.align) * region.align + region.size
+    size = max(-(-size // granule) * granule, granule)
+    return _Region(where, offset, size, kind, False, max(granule, _align(fitting)), fitting)
+
+
 def _align(regions: list[_Region]) -> int:
     return max((region.align for region in regions), default=1)
 
 
 def _sum(regions: list[_Region]) -> int:
-    return sum(region.size for region in regions)
+    """Bytes they take one behind the other; largest alignment first, as they are."""
+    total = 0
+    for region in regions:
+        total = -(-total // region.align) * region.align + region.size
+    return total
 
 
 def _down(value: int, align: int) -> int:
@@ -238,7 +324,7 @@ def assign_resources(host: I440fxPciHost) -> None:
     """BARs, interrupt lines and steering, power management ports; C0000h-FFFFFh becomes writable RAM."""
     enumerator = _Enumerator(host)
     with host.machine.memory_space, host.machine.io_space:
-        functions = enumerator.functions()
+        functions = enumerator.number_buses()
         enumerator.assign_bars(functions)
     for devfn in functions:
         enumerator.init_device(devfn)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pcemu.qom import MemoryRegion, PortWindow, Property, State, SysBusDevice
 
+from .bridge import find_segment
 from .bus import PciBus
 from .device import PciDevice
 
@@ -84,13 +85,15 @@ class I440fxPciHost(SysBusDevice):
 
     def config_read(self, bus: int, devfn: int, offset: int, size: int) -> int:
         """As the CPU reads it: one aligned access in a dword."""
-        if bus != self.pci.number:
-            return (1 << (size << 3)) - 1  # no bridges, nobody there: master abort
-        return self.pci.config_read(devfn, offset, size)
+        segment = self.pci if bus == self.pci.number else find_segment(self.pci, bus)
+        if segment is None:
+            return (1 << (size << 3)) - 1  # nobody there: master abort
+        return segment.config_read(devfn, offset, size)
 
     def config_write(self, bus: int, devfn: int, offset: int, value: int, size: int) -> None:
-        if bus == self.pci.number:
-            self.pci.config_write(devfn, offset, value, size)
+        segment = self.pci if bus == self.pci.number else find_segment(self.pci, bus)
+        if segment is not None:
+            segment.config_write(devfn, offset, value, size)
 
     def devices(self) -> list[PciDevice]:
         """Everything on the bus, by slot and function."""

@@ -30,11 +30,12 @@ def device_lines(device: PciDevice) -> list[str]:
         f"    {name}: PCI device {device.get(VENDOR_ID, 2):04x}:{device.get(DEVICE_ID, 2):04x}",
     ]
     subsystem = device.get(SUBSYSTEM_VENDOR_ID, 2), device.get(SUBSYSTEM_ID, 2)
-    if subsystem[0] and subsystem[1]:
+    if subsystem[0] and subsystem[1] and not device.header_type:
         lines.append(f"      PCI subsystem {subsystem[0]:04x}:{subsystem[1]:04x}")
     if device.interrupt_pin:
         pin = chr(ord("A") + device.interrupt_pin - 1)
         lines.append(f"      IRQ {device.get(INTERRUPT_LINE, 1)}, pin {pin}")
+    lines += device.info_lines()
     lines += [_bar_line(bar) for _, bar in sorted(device.bars.items())]
     lines.append(f'      id "{device.id}"')
     return lines
@@ -74,4 +75,7 @@ def info_pci(bus: PciBus) -> list[str]:
     lines: list[str] = []
     for device in bus.in_order():
         lines += device_lines(device)
+        for below in device.buses:
+            if isinstance(below, PciBus) and below.number:
+                lines += info_pci(below)
     return lines
