@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path, PurePosixPath
 
 from scripts import guests
@@ -80,6 +83,48 @@ def collect(kernel: str, names: list[str]) -> dict[str, bytes]:
         for name in names:
             add(name)
     return found
+
+
+def headers(kernel: str) -> Path:
+    """The tree that modules for a kernel are built in, fetched once: the kernel's own headers, common ones, the tools."""
+    package, _, version = _version(guests.GUESTS[kernel].file).partition("_")
+    flavour = package.removeprefix("linux-image-")  # 6.1.0-50-cloud-amd64
+    root = guests.CACHE / f"headers-{flavour}-{version.replace(':', '-')}"
+    tree = root / "usr" / "src" / f"linux-headers-{flavour}"
+    if tree.exists():
+        return tree
+    if shutil.which("dpkg-deb") is None:
+        raise FetchError("dpkg-deb is needed to unpack kernel headers")
+    repository = Repository(guests.GUESTS[kernel].arch)
+    release = re.match(r"(\d+\.\d+)\.\d+-\d+", flavour)
+    assert release is not None
+    partial = Path(tempfile.mkdtemp(prefix="headers.", dir=guests.CACHE))
+    try:
+        for name in (f"linux-headers-{flavour}", f"linux-headers-{release[0]}-common", f"linux-kbuild-{release[1]}"):
+            deb = partial / "package.deb"
+            deb.write_bytes(repository.download(repository.find(name)))
+            subprocess.run(["dpkg-deb", "-x", str(deb), str(partial / "root")], check=True)
+            deb.unlink()
+        makefile = partial / "root" / "usr" / "src" / tree.name / "Makefile"
+        makefile.write_text(makefile.read_text().replace("/usr/src/", f"{root}/usr/src/"))
+        (partial / "root").rename(root)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return tree
+
+
+def build(kernel: str, source: Path) -> bytes:
+    """A module out of one C file, for a kernel in the cache."""
+    tree = headers(kernel)
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        shutil.copy(source, place)
+        (place / "Kbuild").write_text(f"obj-m := {source.stem}.o\n")
+        command = ["make", "-s", "-C", str(tree), f"M={place}", "modules"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise FetchError(f"{source.name} cannot be built for {kernel}:\n{done.stdout}{done.stderr}")
+        return (place / f"{source.stem}.ko").read_bytes()
 
 
 def main(argv: list[str]) -> int:

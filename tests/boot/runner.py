@@ -16,6 +16,7 @@ The tests are written in cases/*.toml. Each [[boot]] table has
     host_clock  true: time is the host's. Without it a guest's time is its instruction count, and a loaded host changes
               nothing
     pcemu_only  true: not for QEMU (see below)
+    path      directories with Python packages that pcemu finds as well
 
 PCEMU_BOOT_WITH="qemu-system-x86_64 -accel tcg" runs the same cases under another emulator.
 """
@@ -71,6 +72,7 @@ class Case:
     linux: bool = False
     host_clock: bool = False
     pcemu_only: bool = False
+    path: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.step = [Step(**step) if isinstance(step, dict) else step for step in self.step]
@@ -91,11 +93,11 @@ class BootFailure(AssertionError):
 class Running:
     """An emulator that runs, its output so far, and its end."""
 
-    def __init__(self, command: list[str], cwd: Path) -> None:
+    def __init__(self, command: list[str], cwd: Path, path: list[str]) -> None:
         self.command = command
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *path])},
         )  # fmt: skip
         self._streams: dict[str, bytearray] = {"out": bytearray(), "err": bytearray()}
         self._seen = 0  # how far steps have looked
@@ -201,7 +203,7 @@ def run(case: Case, files: dict[str, str], directory: Path) -> str:
     args = [fill(arg) for arg in shlex.split(case.args)]
     if not case.host_clock and "-icount" not in args:
         args += shlex.split(STEADY)
-    guest = Running(command_for(args), directory)
+    guest = Running(command_for(args), directory, case.path)
     try:
         for step in case.step:
             if step.expect:
