@@ -302,7 +302,7 @@ class PciDevice(Device):
         return (self.msix is not None and self.msix.enabled) or (self.msi is not None and self.msi.enabled)
 
     def interrupt(self, level: int, vector: int = 0) -> None:
-        """Assert or release the device's interrupt: by its pin, or as a message (when it is asserted) where software chose that."""
+        """Assert or release the interrupt: by the pin, or as a message (of the former) where software chose that."""
         if level and self.msix is not None and self.msix.enabled:
             self.msix.notify(vector)
         elif level and self.msi is not None and self.msi.enabled:
