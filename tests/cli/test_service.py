@@ -317,3 +317,74 @@ def test_clients_do_not_stop_the_guest(busy: tuple[Path, subprocess.Popen[bytes]
     assert again.run("query-status")["running"] is True
     again.run("quit")
     again.close()
+
+
+# Says so on the serial port, then sends back what it gets, in capitals: a guest that labgrid can talk to.
+ECHO = """
+    .code16
+start:  cs
+        movw    text(%si), %ax
+        testb   %al, %al
+        jz      echo
+        call    send
+        incw    %si
+        jmp     start
+echo:   movw    $0x3fd, %dx
+        inb     %dx, %al
+        testb   $1, %al
+        jz      echo
+        movw    $0x3f8, %dx
+        inb     %dx, %al
+        andb    $0xdf, %al
+        call    send
+        jmp     echo
+send:   movw    $0x3f8, %dx
+        outb    %al, %dx
+        ret
+text:   .asciz  "ready\\r\\n"
+"""
+
+
+def test_labgrid(tmp_path: Path) -> None:
+    """labgrid's QEMUDriver: QMP on its pipes, the serial port on a socket that it listens on."""
+    labgrid = pytest.importorskip("labgrid")
+    source, image = tmp_path / "echo.S", tmp_path / "bios"
+    source.write_text(ECHO)
+    subprocess.run(["gcc", "-c", "-m32", "-o", tmp_path / "echo.o", source], check=True)
+    subprocess.run(["objcopy", "-O", "binary", "-j", ".text", tmp_path / "echo.o", tmp_path / "echo.bin"], check=True)
+    code = (tmp_path / "echo.bin").read_bytes()
+    image.write_bytes(code.ljust(0x10000 - 16, b"\xf4") + bytes.fromhex("ea000000f0").ljust(16, b"\0"))
+    program = tmp_path / "pcemu"
+    program.write_text(f"#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m pcemu \"$@\"\n")
+    program.chmod(0o755)
+    config = tmp_path / "env.yaml"
+    config.write_text(f"""
+targets:
+  main:
+    drivers:
+      QEMUDriver:
+        qemu_bin: pcemu
+        machine: pc
+        cpu: max
+        memory: 16M
+        display: none
+        bios: bios
+        nic: user
+        extra_args: ""
+tools:
+  pcemu: {program}
+images:
+  bios: {image}
+""")
+    target = labgrid.Environment(str(config)).get_target("main")
+    driver = target.get_driver("QEMUDriver")
+    driver.on()
+    driver.expect("ready", timeout=60)
+    driver.write(b"hello")
+    driver.expect("HELLO", timeout=60)
+    driver.add_port_forward("tcp", "127.0.0.1", 0, "", 22)
+    assert driver.monitor_command("query-status")["running"] is True
+    driver.cycle()
+    driver.expect("ready", timeout=60)
+    driver.off()
+    target.cleanup()
