@@ -813,16 +813,16 @@ class Qcow2Node(Node):
                 h.reftable_offset, h.reftable_clusters = table_at, len(table) >> self._bits
                 file.put(48, struct.pack(">QI", h.reftable_offset, h.reftable_clusters))
             else:
-                for index, offset in entries.items():
-                    file.put(table_at + index * 8, struct.pack(">Q", offset))
+                for first, numbers in _runs(entries):
+                    file.put(table_at + first * 8, pack64(numbers))
             file.flush()
         elif l2 or l1:
             file.flush()
         for changed, low, data in l2:
             if not changed.new:
                 file.put(changed.offset + low * 8, data)
-        for index, entry in l1.items():
-            file.put(self.header.l1_offset + index * 8, struct.pack(">Q", entry))
+        for first, numbers in _runs(l1):
+            file.put(self.header.l1_offset + first * 8, pack64(numbers))
         file.flush()
 
     def _apply_frees(self, frees: list[tuple[int, int, int]]) -> None:
@@ -960,6 +960,20 @@ class Qcow2Node(Node):
         self.file.flush()
         if old[1]:
             self.free_later(*old)
+
+
+def _runs(entries: dict[int, int]) -> Iterator[tuple[int, array[int]]]:
+    """Entries by index -> those that follow each other: first index, entries."""
+    numbers = array("Q")
+    first = -1
+    for index in sorted(entries):
+        if index != first + len(numbers):
+            if numbers:
+                yield first, numbers
+            first, numbers = index, array("Q")
+        numbers.append(entries[index])
+    if numbers:
+        yield first, numbers
 
 
 class Plan:
