@@ -933,15 +933,17 @@ class Qcow2Node(Node):
     def _cut_off(self, first: int, last: int) -> None:
         """Clusters behind the new end are unallocated, whatever the backing file has there."""
         with self.lock:
-            for offset in range(first, last, self.cluster_size):
-                cluster = offset >> self._bits
+            cluster, end = first >> self._bits, last >> self._bits
+            while cluster < end:
                 l1_index = cluster >> self._l2_bits
-                if not self.l1[l1_index] & OFFSET:
-                    continue
-                entry, bitmap = self.l2_entry(cluster)
-                if entry or bitmap:
-                    self.set_l2_entry(cluster, 0, 0)
-                    self._give_up(entry)
+                border = min(end, (l1_index + 1) << self._l2_bits)
+                if self.l1[l1_index] & OFFSET:
+                    for index in range(cluster, border):
+                        entry, bitmap = self.l2_entry(index)
+                        if entry or bitmap:
+                            self.set_l2_entry(index, 0, 0)
+                            self._give_up(entry)
+                cluster = border
 
     def _move_l1(self, entries: int) -> None:
         h = self.header
