@@ -151,9 +151,12 @@ def _pointer(ctx: Context) -> Any:
 MOST_MOVED = 1 << 15
 
 
-@command("mouse_move", "dx:l,dy:l,dz:l?", params="dx dy [dz]", help="send mouse move events")
-def mouse_move(ctx: Context, dx: int, dy: int, dz: int | None) -> None:
-    moved = [max(-MOST_MOVED, min(MOST_MOVED, distance)) for distance in (dx, dy, dz or 0)]
+@command("mouse_move", "dx:s,dy:s,dz:s?", params="dx dy [dz]", help="send mouse move events")
+def mouse_move(ctx: Context, dx: str, dy: str, dz: str | None) -> None:
+    try:            # not expressions: `3 -4` is two of them
+        moved = [max(-MOST_MOVED, min(MOST_MOVED, int(text, 0))) for text in (dx, dy, dz or "0")]
+    except ValueError:
+        raise CommandError("distances are whole numbers") from None
     mouse = _pointer(ctx)
     mouse.mouse_event(*moved, buttons=mouse.buttons)
 

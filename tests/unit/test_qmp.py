@@ -618,3 +618,34 @@ def test_set_action(client: Client) -> None:
     assert not config.no_shutdown and config.no_reboot
     client.run("watchdog-set-action", action="inject-nmi")
     assert config.action_watchdog == "inject-nmi"
+
+
+def test_mouse_and_boot_commands(machine: Machine) -> None:
+    from pcemu.monitor import Shell
+
+    shell = Shell(machine)
+    mouse: Any = machine.find("ps2-mouse")
+    moved: list[Any] = []
+    mouse.mouse_event = lambda *distances, buttons=0: moved.append((*distances, buttons))
+    assert shell.run("mouse_move 3 -4") == shell.run("mouse_button 5") == ""
+    assert moved == [(3, -4, 0, 0), (mouse.LEFT | mouse.RIGHT,)]
+    index = shell.run("info mice").partition("#")[2].partition(":")[0]
+    assert shell.run(f"mouse_set {index}") == ""
+    assert shell.run("mouse_set 9999") == "Error: Mouse at index '9999' not found\n"
+    assert shell.run("boot_set nc") == "boot device list now set to nc\n"
+    rtc: Any = machine.find("mc146818rtc")
+    assert (rtc.get_cmos(0x3D), rtc.get_cmos(0x38)) == (0x24, 0)          # network, then hard disk
+    assert shell.run("boot_set cc") == "Error: Invalid boot device list 'cc'\n"
+    assert shell.run("info qdm").count('name "isa-serial", bus ISA') == 1
+    assert 'name "isa-i8259", bus ISA' in shell.run("info qdm") and ", no-user" in shell.run("info qdm")
+
+
+def test_objects(client: Client) -> None:
+    assert client.run("object-add", qom_type="rng-builtin", id="rng0") == {}
+    assert client.run("qom-get", path="/objects/rng0", property="type") == "rng-builtin"
+    assert client.error("object-add", qom_type="rng-builtin", id="rng0")[1] == "Duplicate ID 'rng0' for object"
+    assert client.error("object-add", qom_type="rng-builtin", id="x", nonsense=1)[1].startswith("Invalid parameter 'nonsense'")
+    assert client.run("object-del", id="rng0") == {}
+    assert client.error("object-del", id="rng0")[1] == "object 'rng0' not found"
+    assert client.error("device_add", driver="isa-debug-exit", iobase=8)[1] == "Bus 'isa.0' does not support hotplugging"
+    assert client.error("device_del", id="x")[1] == "Bus 'isa.0' does not support hotplugging"
