@@ -115,4 +115,6 @@ def _add_boot_rom(device: Any, directories: list[str]) -> None:
               "the one given", file=sys.stderr)  # fmt: skip
         return
     device.add_file(f"genroms/{_LINUX_ROM}", read_image(KERNEL, path, _UNIT))
-    device.add_file("bootorder", f"/rom@genroms/{_LINUX_ROM}".encode() + b"\x00")
+    # The kernel comes first, whatever has a bootindex.
+    others = device.files.get("bootorder", b"")
+    device.add_file("bootorder", f"/rom@genroms/{_LINUX_ROM}".encode() + (b"\n" + bytes(others) if others else b"\x00"))

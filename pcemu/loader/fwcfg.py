@@ -9,6 +9,7 @@ from pcemu.hw.nvram import fw_cfg as keys
 from pcemu.qom.errors import PcemuError
 
 from . import acpi, e820
+from .bootorder import boot_order
 from .errors import LoaderError
 from .images import read_image
 from .platform import Platform
@@ -35,7 +36,7 @@ def fill(machine: Any, device: Any, platform: Platform, uuid: bytes) -> None:
     device.add_file("etc/boot-fail-wait", struct.pack("<i", config.boot.reboot_timeout))
     if config.boot.menu and config.boot.splash_time >= 0:
         device.add_file("etc/boot-menu-wait", struct.pack("<H", min(config.boot.splash_time, 0xFFFF)))
-    device.add_file("bootorder", b"HALT\x00" if config.boot.strict else b"")
+    device.add_file("bootorder", boot_order(machine))
     # Bit 7: the state exists; low bits: its SLP_TYP. S0 and S5 only.
     device.add_file("etc/system-states", bytes([0x80, 0, 0, 1, 2, 0x80]))
     if platform.acpi:

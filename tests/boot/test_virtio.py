@@ -91,6 +91,22 @@ def test_hotplug(tmp_path: Path) -> None:
     runner.run(runner.Case(name="hotplug", args=args, linux=True, step=step, lines=lines), FILES, tmp_path)
 
 
+@pytest.mark.parametrize("options", ["disable-legacy=on", "disable-modern=on"])
+def test_firmware_boots_from_the_disk_that_is_first(tmp_path: Path, options: str) -> None:
+    """SeaBIOS' own driver; the disk behind a bridge has the lower bootindex. Its boot sector prints a digit and turns off."""
+    for digit in b"12":
+        # mov dx, 3f8h; mov al, digit; out dx, al; mov dx, 604h; mov ax, 2000h; out dx, ax; hlt
+        code = b"\xba\xf8\x03\xb0" + bytes((digit,)) + b"\xee\xba\x04\x06\xb8\x00\x20\xef\xf4"
+        with open(tmp_path / f"disk{digit:c}", "wb") as file:
+            file.write(code.ljust(510, b"\0") + b"\x55\xaa")
+            file.truncate(1 << 20)
+    args = "-nodefaults -display none -bios {seabios256} -serial stdio -device pci-bridge,id=b,chassis_nr=1"
+    for digit, more in ("1", "bootindex=7"), ("2", "bootindex=3,bus=b,addr=5"):
+        args += f" -drive if=none,id=d{digit},file={{dir}}/disk{digit},format=raw"
+        args += f" -device virtio-blk-pci,drive=d{digit},{more},{options}"
+    runner.run(runner.Case(name="seabios", args=args, lines=["2"], absent=["1"]), FILES, tmp_path)
+
+
 @pytest.mark.slow
 def test_packed_rings(tmp_path: Path, echo: None) -> None:
     _boot(tmp_path, "cloud", "amd64", "packed=on")
