@@ -10,7 +10,8 @@ from ..errors import BlockError
 from ..file import FileNode
 from ..node import Node
 from .header import Header, read_header
-from .image import L2_CACHE, REFCOUNT_CACHE, Qcow2Node
+from .image import Qcow2Node
+from .metadata import L2_CACHE, REFCOUNT_CACHE
 
 if TYPE_CHECKING:
     from ..graph import Graph, Options

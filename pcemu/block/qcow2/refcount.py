@@ -1,6 +1,6 @@
 """How often each cluster of the file is used: reference counts, and finding free clusters.
 
-All methods are called with the image's lock held. What changes stays in memory until Qcow2Node.flush() writes it.
+All methods are called with the image's lock held. What changes stays in memory until Metadata.flush() writes it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .cache import SWAP, Table, TableCache, unpack64
 from .header import MAX_OFFSET, MAX_REFTABLE_BYTES
 
 if TYPE_CHECKING:
-    from .image import Qcow2Node
+    from .metadata import Metadata
 
 TYPECODES = {0: "B", 1: "B", 2: "B", 3: "B", 4: "H", 5: "I", 6: "Q"}
 
@@ -49,7 +49,7 @@ def pack_counts(counts: array[int], order: int) -> bytes:
 class Refcounts:
     """`table` is the refcount table: offsets of blocks, 0 where there is none."""
 
-    def __init__(self, image: Qcow2Node, cache_bytes: int) -> None:
+    def __init__(self, image: Metadata, cache_bytes: int) -> None:
         h = image.header
         self.image = image
         self.order = h.refcount_order
