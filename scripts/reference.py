@@ -55,7 +55,7 @@ def _device(cls: type[Device]) -> list[str]:
         facts.append(f"bus: {cls.bus_type}")
     facts.append("usable with `-device`" if cls.user_creatable else "made by the board")
     lines += [", ".join(facts) + ".", ""]
-    properties = [p for p in cls._properties.values() if p.help]
+    properties = [p for p in cls.user_properties().values() if p.help]
     if properties:
         lines += ["Properties:", ""]
         described = ((f"`{p.name}`", p.allowed(), p.default, p.help) for p in properties)
