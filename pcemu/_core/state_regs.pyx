@@ -39,7 +39,7 @@ cdef object get_reg(Cpu* c, str name):
     if name in ("eflags", "rflags"):
         return get_eflags(c) | (F_RF if c.rf_icount == c.icount_end - <u64>c.budget else 0)
     if name.endswith("_attr"):          # the high dword of a descriptor: flags and the limit's upper four bits
-        i = SEG_INDEX[name[:-5]]
+        i = SEG_INDEX[name.removesuffix("_attr")]
         f = c.seg[i].flags & 0x00f0ff00
         lim = c.seg[i].limit
         return f | (((lim >> 28 if f & DESC_G else lim >> 16) & 15) << 16)
@@ -99,7 +99,7 @@ cdef void set_reg(Cpu* c, str name, value) except *:
     elif name == "ftw":
         c.ftag = <u8>v
     elif name.endswith("_attr"):
-        i = SEG_INDEX[name[:-5]]
+        i = SEG_INDEX[name.removesuffix("_attr")]
         c.seg[i].flags = <u32>v & 0x00f0ff00
     else:
         raise KeyError(name)
