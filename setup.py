@@ -16,6 +16,9 @@ if platform.machine() in ("x86_64", "AMD64"):
     CFLAGS += ["-fcf-protection=none"]
 CFLAGS += os.environ.get("PCEMU_CFLAGS", "").split()
 LDFLAGS = os.environ.get("PCEMU_LDFLAGS", "").split()
+# who includes which generated tables
+GENERATED = {name: [CORE / "gen" / header] for header, names in (("tables.h", "decode"), ("emit.h", "emit e_int e_sse jit"))
+             for name in names.split()}
 
 
 def extensions() -> list[Extension]:
@@ -25,8 +28,7 @@ def extensions() -> list[Extension]:
         Extension(f"pcemu._core.{pyx.stem}", [str(pyx.relative_to(ROOT))],
                   include_dirs=[str(CORE.relative_to(ROOT)), str((CORE / "gen").relative_to(ROOT))],
                   extra_compile_args=CFLAGS, extra_link_args=LDFLAGS,
-                  depends=[str(p) for p in sorted(CORE.glob("*.h"))] + ([str(CORE / "gen" / "tables.h")]
-                                                                        if pyx.stem == "decode" else []))
+                  depends=[str(p) for p in (*sorted(CORE.glob("*.h")), *GENERATED.get(pyx.stem, ()))])
         for pyx in sorted(CORE.glob("*.pyx"))
     ]
     only = os.environ.get("PCEMU_ONLY")             # build some modules only: PCEMU_ONLY=x_sse,mmu

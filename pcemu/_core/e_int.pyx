@@ -988,7 +988,7 @@ cdef bint e_bt(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
         j.host_lo = j.op_stub
         rr(j, 0, 0x0F92, 0, H_T)
         rr(j, 2, 0x0FB6, H_T, H_T)
-        call_rx(j, thunk(j, T_SETCF))
+        call_c(j, T_SETCF)
         rr(j, 2, 0x0FBA, 4, H_T)
         e8(j, 0)
         set_env(j, 3)

@@ -91,6 +91,8 @@ cdef struct Stub:       # code out of line, written behind the block
     u32 synced
     u32 kind            # STUB_*
     u32 want_flags      # the host's flags are used after it
+    u32 xd              # J.xd at it
+    u32 xback           # J.xv behind the op
     u64 arg
 
 cdef enum:
@@ -136,6 +138,10 @@ cdef struct J:          # the block being compiled
     int n_nodes
     int n_stubs
     bint failed
+    u32 xv              # guest XMM registers that are in the host's, ...
+    u32 xd              # ... of them those whose place in the Cpu is out of date
+    u32 xsize           # bytes of code that stubs need for that
+    bint align          # the next memory operand must be aligned to its size
     u32 live[80]        # flags that matter after op i
     u32 epoch[16]       # of each guest register (see Group)
     s64 moved[16]       # ... and by how much it has moved since
@@ -151,9 +157,14 @@ cdef extern from "gen/emit.h" nogil:
     enum:
         E_NONE, E_MOV, E_ALU, E_TEST, E_ADC, E_UNARY, E_LEA, E_MOVX, E_SHIFT, E_ROTATE, E_IMUL, E_MUL, E_DIV, E_PUSH, E_POP, E_LEAVE
         E_JCC, E_JMP, E_CALL, E_JMPI, E_RET, E_SETCC, E_CMOVCC, E_CBW, E_CWD, E_BSWAP, E_XCHG, E_NOP, E_BT, E_SCAN, E_CMPXCHG, E_XADD
-        E_SHD, E_CARRY, E_DIR
+        E_SHD, E_CARRY, E_DIR, E_VEC, E_VST, E_VTOG, E_GTOV, E_VFLAGS
         FORM_NONE, FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_R, FORM_M, FORM_I, FORM_J, FORM_RC, FORM_MC, FORM_RRI, FORM_RMI
-        FORM_RRC, FORM_RO, FORM_OR
+        FORM_RRC, FORM_MRI, FORM_RO, FORM_OR
+        V_ALIGNED, V_WHOLE, V_SELF, V_FP, V_XMM0, ENC_SWAP
+        HOST_PNI, HOST_SSSE3, HOST_SSE4_1, HOST_SSE4_2, HOST_AES, HOST_PCLMULQDQ
+    ctypedef struct Encoding:
+        u8 prefix, map, opcode, modrm, host
+    const Encoding* encodings       # by Op.kind
 
 cdef enum:              # thunks: code that all blocks share, at the beginning of the code memory
     T_ENTER = 0
@@ -227,6 +238,11 @@ cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void mem(J* j, int size, bint write) noexcept nogil
 cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) noexcept nogil
 cdef void track(J* j, Op* op, EmitRow r) noexcept nogil
+cdef void x_move(J* j, u32 opc, u32 regs) noexcept nogil
+cdef void x_load(J* j, int r) noexcept nogil
+cdef void x_changed(J* j, int r) noexcept nogil
+cdef void x_flush(J* j) noexcept nogil
+cdef void call_c(J* j, int t) noexcept nogil
 
 
 cdef inline u8* thunk(J* j, int n) noexcept nogil:

@@ -28,6 +28,8 @@ HR[:] = [0, 11, 2, 3, 13, 5, 6, 7, 8, 9, 10, -1, 12, -1, -1, -1]
 
 cdef u32[20] thunk_at
 
+assert AT_VEC % 32 == 0                 # MOVAPS
+
 
 # ============================================================================================== guest registers
 
@@ -269,7 +271,7 @@ cdef void node_cf(J* j, int node) noexcept nogil:
         alu_ri(j, 2, 5, H_CX, K_INC)
         alu_ri(j, 2, 7, H_CX, 8)
         skip = jcc_short(j, 2)
-        call_rx(j, thunk(j, T_CF))
+        call_c(j, T_CF)
         here_short(j, skip)
         return
     n = &j.nodes[node]
@@ -313,7 +315,7 @@ cdef void write_flags(J* j, int node) noexcept nogil:
         rm(j, 3, 0xC7, 0, H_ENV, AT_JTMP)
         e32(j, n.size * 2 + n.kind)
         ld_loc(j, n.size, H_T, &n.res, AT_CC_RES)
-        call_rx(j, thunk(j, T_ROT))
+        call_c(j, T_ROT)
         return
     if n.type == N_TRIPLE:
         st_src(j, n.size, &n.src)
@@ -462,7 +464,7 @@ cdef void want(J* j, u32 cc) noexcept nogil:
             j.in_host = 0
             return
         sync(j)
-    call_rx(j, thunk(j, T_FLAGS))
+    call_c(j, T_FLAGS)
     j.in_host = 1
     j.host_lo = j.op_stub
 
@@ -483,6 +485,8 @@ cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil:
     s.synced = j.synced
     s.kind = kind
     s.want_flags = 0
+    s.xd = j.xd
+    s.xback = 0
     s.arg = 0
     return s
 
@@ -567,9 +571,13 @@ cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
     tlb_index(j)
     rm(j, 3, 0x03, H_T, H_ENV, AT_TLB_W if write else AT_TLB_R)
     rm(j, 3, 0x2B, H_CX, H_T, 0)
-    rr(j, 3, 0x81, 7, H_CX)
-    e32(j, 4096 - size)
-    new_stub(j, jcc_fwd(j, 7), kind)
+    if j.align:                         # in the page and aligned
+        rr(j, 3, 0xF7, 0, H_CX)
+        e32(j, ~<u32>(4096 - size))
+    else:
+        rr(j, 3, 0x81, 7, H_CX)
+        e32(j, 4096 - size)
+    new_stub(j, jcc_fwd(j, 5 if j.align else 7), kind)
     rm(j, 3, 0x03, H_CX, H_T, 8)
     j.in_host = 0
 
@@ -600,12 +608,17 @@ cdef bint access(Op* op, EmitRow r, int* base, s64* disp, int* size, bint* write
         disp[0] = 0
         write[0] = 0
         return 1
-    if r.cls == E_NONE or r.cls == E_LEA or r.cls == E_NOP or r.cls > E_DIR or op.base >= 16 or op.index < 16 or op.am == AM_GENERAL:
+    if r.cls == E_NONE or r.cls == E_LEA or r.cls == E_NOP or r.cls > E_VFLAGS or op.base >= 16 or op.index < 16:
         return 0
-    if op.seg == FS or op.seg == GS:
+    if op.seg == FS or op.seg == GS or op.am == AM_GENERAL:
         return 0
     base[0] = op.base
     disp[0] = op.disp
+    if r.cls >= E_VEC:
+        write[0] = r.cls == E_VST
+        if r.sub & 7 != 7:
+            size[0] = 1 << (r.sub & 7)
+        return r.form == FORM_RM or r.form == FORM_RMI or r.form == FORM_MR or r.form == FORM_MRI
     if r.form == FORM_RM or r.form == FORM_RMI:
         write[0] = 0
         if r.cls == E_MOVX:
@@ -628,8 +641,10 @@ cdef u32 changes(J* j, Op* op, EmitRow r, int* reg, s64* by) noexcept nogil:
     cdef int full = 3 if j.m64 else 2
     reg[0] = NO_REG
     by[0] = 0
-    if r.cls == E_NONE or r.cls > E_DIR:
+    if r.cls == E_NONE or r.cls > E_VFLAGS:
         return 0xFFFF
+    if r.cls >= E_VEC:
+        return d if r.cls == E_VTOG else 0
     if r.cls == E_PUSH:
         reg[0] = RSP
         by[0] = -(1 << r.size)
@@ -709,7 +724,7 @@ cdef bint foresee(J* j, int g, s64* lo, s64* hi, bint* write) noexcept nogil:
                 write[0] |= w
                 n += 1
         mask = changes(j, op, r, &reg, &by)
-        if mask >> g & 1 or r.cls == E_NONE or r.cls > E_DIR:
+        if mask >> g & 1 or r.cls == E_NONE or r.cls > E_VFLAGS:
             break
         if reg == g:
             moved += by
@@ -781,3 +796,43 @@ cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) 
             ld_env(j, 3, H_T, env_r(g))
             h = H_T
         rmx(j, 3, 0x8D, H_CX, H_CX, h, 0, disp)
+    if j.align:
+        rr(j, 0, 0xF6, 0, H_CX)         # test cl, size - 1
+        e8(j, size - 1)
+        new_stub(j, jcc_fwd(j, 5), kind)
+        j.in_host = 0
+
+
+# ============================================================================================= vector registers
+
+cdef void x_move(J* j, u32 opc, u32 regs) noexcept nogil:
+    """MOVAPS of registers (a bit each) from (0F28) or to (0F29) their places in the Cpu."""
+    cdef int r
+    for r in range(16):
+        if regs >> r & 1:
+            rm(j, 2, opc, r, H_ENV, AT_VEC + 32 * r)
+
+
+cdef void x_load(J* j, int r) noexcept nogil:
+    """Guest register r is in the host's from here on."""
+    if not j.xv >> r & 1:
+        x_move(j, 0x0F28, <u32>1 << r)
+        j.xv |= <u32>1 << r
+
+
+cdef void x_changed(J* j, int r) noexcept nogil:
+    j.xv |= <u32>1 << r
+    j.xd |= <u32>1 << r
+
+
+cdef void x_flush(J* j) noexcept nogil:
+    """All of them are in the Cpu, too."""
+    x_move(j, 0x0F29, j.xd)
+    j.xd = 0
+
+
+cdef void call_c(J* j, int t) noexcept nogil:
+    """Call a thunk, in whose C code vector registers get lost. (Perhaps under a condition: nothing else changes.)"""
+    x_move(j, 0x0F29, j.xd)
+    call_rx(j, thunk(j, t))
+    x_move(j, 0x0F28, j.xv)

@@ -17,6 +17,7 @@ from libc.string cimport memcmp, memcpy, memset
 from pcemu._core.access cimport *
 from pcemu._core.emit cimport *
 from pcemu._core.e_int cimport emit_int, far_jump, go, same_page
+from pcemu._core.e_sse cimport emit_sse
 from pcemu._core cimport blocks, mmu
 
 cdef extern from *:
@@ -56,6 +57,7 @@ ctypedef Op* (*EnterFn)(Cpu* c, u8* code) noexcept nogil
 cdef enum:
     HEAT = 12               # executions before a block is compiled
     ROOM = 48 << 10         # no block's code is longer
+    X_ROOM = 16 << 10       # ... of that, stubs that save and restore vector registers
 
 
 # ================================================================================================ below compiled code
@@ -428,7 +430,7 @@ cdef u32 kills(Op* op, EmitRow r) noexcept nogil:
     """Flags that the op gives a new value whatever happens; only where its emitter, too, leaves nothing of the old ones."""
     if r.cls == E_ALU or r.cls == E_TEST or r.cls == E_ADC or r.cls == E_IMUL or r.cls == E_CMPXCHG or r.cls == E_XADD or r.cls == E_SCAN:
         return FB_ALL
-    if r.cls == E_MUL:
+    if r.cls == E_MUL or r.cls == E_VFLAGS:
         return FB_ALL
     if r.cls == E_UNARY:
         return FB_ALL & ~FB_C if r.sub < 2 else FB_ALL if r.sub == 3 else 0
@@ -443,7 +445,7 @@ cdef u32 kills(Op* op, EmitRow r) noexcept nogil:
     return 0
 
 
-cdef bint may_leave(Op* op, EmitRow r) noexcept nogil:
+cdef bint may_leave(J* j, Op* op, EmitRow r) noexcept nogil:
     """Can the op fault, or is it the handler's anyway?"""
     if r.cls == E_NONE or op.props & OP_END:
         return 1
@@ -453,8 +455,11 @@ cdef bint may_leave(Op* op, EmitRow r) noexcept nogil:
         return 0
     if r.form == FORM_RO or r.form == FORM_OR:
         return 1
-    if (r.form == FORM_RM or r.form == FORM_MR or r.form == FORM_MI or r.form == FORM_M or r.form == FORM_MC or r.form == FORM_RMI):
+    if (r.form == FORM_RM or r.form == FORM_MR or r.form == FORM_MI or r.form == FORM_M or r.form == FORM_MC or r.form == FORM_RMI
+            or r.form == FORM_MRI):
         return 1
+    if r.cls >= E_VEC:
+        return r.sub & V_FP and j.mode & M_FPX
     return (r.cls == E_PUSH or r.cls == E_POP or r.cls == E_LEAVE or r.cls == E_DIV or r.cls == E_CARRY)
 
 
@@ -469,7 +474,7 @@ cdef void liveness(J* j, Op* ops, int n) noexcept nogil:
         j.live[i] = live
         live &= ~kills(op, r)
         live |= op.fneed & FB_ALL
-        if may_leave(op, r):
+        if may_leave(j, op, r):
             live = FB_ALL
 
 
@@ -482,6 +487,8 @@ cdef void by_handler(J* j, Op* op) noexcept nogil:
     """No emitter: call the handler."""
     detach(j)
     sync(j)
+    x_flush(j)
+    j.xv = 0
     mov_imm(j, H_T, <u64>op)
     if op.props & OP_END:
         jmp_rx(j, thunk(j, T_END))
@@ -496,6 +503,7 @@ cdef void write_stubs(J* j) noexcept nogil:
     cdef int i = 0
     cdef Stub* s
     cdef s64 to
+    j.xv = j.xd = 0
     while i < j.n_stubs:                # far jumps add more
         s = &j.stubs[i]
         i += 1
@@ -507,17 +515,20 @@ cdef void write_stubs(J* j) noexcept nogil:
             mov_imm(j, H_T, s.arg)
             jmp_rx(j, thunk(j, T_XGUARD))
         elif s.kind == STUB_REST:
+            x_move(j, 0x0F29, s.xd)
             if not s.synced:
                 write_flags(j, s.node)
             mov_imm(j, H_T, <u64>s.op)
             jmp_rx(j, thunk(j, T_REST))
         elif s.kind == STUB_SLOW:
+            x_move(j, 0x0F29, s.xd)
             if not s.synced:
                 write_flags(j, s.node)
             mov_imm(j, H_T, <u64>s.op)
             call_rx(j, thunk(j, T_SLOW))
             if s.want_flags:
                 call_rx(j, thunk(j, T_FLAGS))
+            x_move(j, 0x0F28, s.xback)
             jmp_rx(j, s.back + j.rx)
         elif s.kind == STUB_END:
             mov_imm(j, H_T, <u64>s.op)
@@ -609,6 +620,8 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     j.n_stubs = 0
     j.op_stub = 0
     j.failed = 0
+    j.xv = j.xd = j.xsize = 0
+    j.align = 0
     j.n_groups = 0
     memset(j.epoch, 0, sizeof(j.epoch))
     memset(j.moved, 0, sizeof(j.moved))
@@ -633,19 +646,25 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
         r = emit_rows[op.jit >> 48]
         op.jit = (op.jit & (<u64>0xffff << 48)) | <u64>b
         first = j.op_stub = j.n_stubs
-        if not emit_int(j, op, r):
+        if op.props & OP_END or j.xsize > X_ROOM - 1024:
+            x_flush(j)
+            j.xv = 0
+        if not (emit_sse(j, op, r) if r.cls >= E_VEC else emit_int(j, op, r)):
             by_handler(j, op)
         while first < j.n_stubs:
             j.stubs[first].back = j.p
+            j.stubs[first].xback = j.xv
+            j.xsize += 9 * <u32>(popcount64(j.xv) + popcount64(j.stubs[first].xd))
             first += 1
         track(j, op, r)
-        if j.failed or j.p - start > ROOM - 8192:
+        if j.failed or j.p - start > ROOM - X_ROOM - 8192:
             return
     op = &ops[j.n - 1]
     if not op.props & OP_END:
         j.op = &ops[j.n]
         detach(j)
         sync(j)
+        x_flush(j)
         go(j, 0, b.nbytes, -1)
     write_stubs(j)
     if j.failed:

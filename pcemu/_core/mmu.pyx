@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 
 from pcemu._core.state cimport *
 from pcemu._core cimport blocks
-from pcemu._core.simd cimport MXCSR_CONTROL, fp_enter, fp_leave, get_mxcsr, set_mxcsr
+from pcemu._core.simd cimport MXCSR_CONTROL, fp_enter, fp_leave, fp_quiet, get_mxcsr, set_mxcsr
 
 cdef extern from "time.h" nogil:
     ctypedef long time_t
@@ -1163,6 +1163,8 @@ cdef void update_mode(Cpu* c) noexcept nogil:
         m |= M_TF
     if c.eflags & F_AC and c.cr0 & CR0_AM and c.cpl == 3:
         m |= M_AC
+    if not fp_quiet(c):
+        m |= M_FPX
     c.mode = m
     if c.cpl == 3:
         idx = MMU_USER

@@ -64,6 +64,14 @@ cdef inline bint fp_quiet(Cpu* c) noexcept nogil:
     """All exceptions masked: the ordinary case."""
     return LIKELY((c.mxcsr & MXCSR_MASKS) == MXCSR_MASKS)
 
+
+cdef inline Op* fp_mode(Cpu* c, Op* op) noexcept nogil:
+    """Behind an instruction that has loaded MXCSR (it ends its block): the mode says whether an exception is unmasked."""
+    if UNLIKELY(fp_quiet(c) == ((c.mode & M_FPX) != 0)):
+        mmu.update_mode(c)
+        return leave(c, next_pc(c, op))
+    return nxt(c, op)
+
 # -------------------------------------------------------------------------------------------- 16-byte operands
 
 cdef inline bint ea16(Cpu* c, Op* op, int access, bint move) noexcept nogil:

@@ -334,6 +334,7 @@ cdef enum:              # Cpu.mode bits, the second half of a block's key
     M_NE = 1 << 15
     M_LMA = 1 << 16
     M_AVX = 1 << 17     # XCR0 admits YMM state
+    M_FPX = 1 << 19     # MXCSR unmasks an exception: compiled code leaves SSE arithmetic to the handlers
     M_LIM = 1 << 18     # CS has a limit below 4 GiB: blocks begin with a check of it
 
 cdef struct ClockState:     # virtual time (engine.Clock)
@@ -450,7 +451,8 @@ cdef struct Cpu:
     u16 fcs
     u16 fds
     u32 mxcsr
-    u8 vec[16][32]      # YMM; the low 16 bytes are XMM
+    u64 vec_pad[3]      # (emit.pyx checks)
+    u8 vec[16][32]      # YMM; the low 16 bytes are XMM. On a multiple of 32
     # features, cpuid
     u64 feat[8]         # bit array of isa feature numbers the model has
     # counters

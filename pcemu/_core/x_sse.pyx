@@ -225,7 +225,7 @@ cdef Op* op_ldmxcsr_m(Cpu* c, Op* op) noexcept nogil:
     if UNLIKELY((<u32*>p)[0] & ~mxcsr_mask(c)):
         return raise_err(c, op, EXC_GP, 0)
     set_mxcsr(c, (<u32*>p)[0])
-    return nxt(c, op)
+    return fp_mode(c, op)
 
 
 cdef Op* op_stmxcsr_m(Cpu* c, Op* op) noexcept nogil:

@@ -391,8 +391,8 @@ def generate() -> list[str]:
     write_if_changed(GEN / "families.pxi", "".join(
         f"from pcemu._core.{fam} cimport register_handlers as _reg_{fam}\n" for fam in fams)
         + "\n\ncdef void register_all(AddFn add) noexcept nogil:\n" + "".join(f"    _reg_{fam}(add)\n" for fam in fams))
-    write_if_changed(GEN / "emit.h", _load(ISA / "emit_table.py").generate(list(names)))
     rows = read_rows()
+    write_if_changed(GEN / "emit.h", _load(ISA / "emit_table.py").generate(list(names), rows))
     feats = features()
     feats.setdefault("", 0)
     write_if_changed(GEN / "state_regs.pxi", _load(ISA / "state_table.py").generate())

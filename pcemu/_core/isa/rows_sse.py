@@ -121,7 +121,7 @@ NP 0F 50     | MOVMSKPS Gd,Ups      | feat=sse sse
 66 0F 3A 22  | PINSRDQ Vdq,Ey,Ib    | feat=sse4_1 sse
 66 0F 38 2A m | MOVNTDQA Vdq,Mdq    | feat=sse4_1 sse
 66 0F F7     | MASKMOVDQU Vdq,Udq   | feat=sse2 sse
-NP 0F AE /2 m | LDMXCSR Md          | feat=sse sse
+NP 0F AE /2 m | LDMXCSR Md          | feat=sse sse end
 NP 0F AE /3 m | STMXCSR Md          | feat=sse sse
 NP 0F C3     | MOVNTI My,Gy         | feat=sse2
 0F 18        | NOPE Ev              |
