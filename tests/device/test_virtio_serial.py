@@ -96,6 +96,24 @@ def test_host_that_does_not_keep_up(rig: SerialRig) -> None:
     assert not rig.port1.throttled and len(rig.queues[5].used()) == 1 and rig.stream.sent == b"abc"
 
 
+def test_host_that_fills_up_in_the_middle(rig: SerialRig) -> None:
+    opened(rig)
+    data = bytes(range(256)) * 1000  # more than is passed on at once
+
+    def write(piece: bytes) -> None:
+        rig.stream.sent += piece
+        rig.stream.blocked = True
+
+    rig.stream.write = write  # type: ignore[method-assign]
+    rig.queues[5].add([data], [])
+    rig.queues[5].kick()
+    for _ in range(3):
+        assert rig.queues[5].used() == [] and rig.port1.throttled
+        rig.stream.blocked = False
+        rig.stream.on_writable()
+    assert rig.stream.sent == data and len(rig.queues[5].used()) == 1
+
+
 def test_bytes_from_the_host(rig: SerialRig) -> None:
     rig.stream.feed(b"early")  # nobody has it open: it waits
     rig.queues[4].add([], [4])

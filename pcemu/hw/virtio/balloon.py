@@ -18,6 +18,7 @@ F_MUST_TELL_HOST, F_STATS_VQ, F_DEFLATE_ON_OOM, F_FREE_PAGE_HINT, F_PAGE_POISON,
 ACTUAL_AT, POISON_AT = 4, 12
 PAGE_SHIFT = 12
 MOST_FRAMES = 1 << 16  # bytes of page numbers looked at at once
+LONGEST = 4 << 20  # ... and in one request: drivers send a KiB or so
 
 STAT = Struct("<HQ")
 STATS = ("stat-swap-in", "stat-swap-out", "stat-major-faults", "stat-minor-faults", "stat-free-memory", "stat-total-memory",
@@ -130,6 +131,9 @@ class VirtioBalloon(VirtioDevice):
         """Pages that the guest does not touch until it has taken them out again."""
         memory, discard = self.machine.memory, self.machine.rings.discard_pages
         while (chain := queue.pop()) is not None:
+            if chain.out_size > LONGEST:
+                self.broken(f"{chain.out_size} bytes of page numbers in one request")
+                return
             for at in range(0, chain.out_size, MOST_FRAMES):
                 frames = chain.read(at, MOST_FRAMES)
                 if not self.poison:  # else the guest expects to find in them what it left

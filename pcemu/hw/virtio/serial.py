@@ -26,6 +26,7 @@ MESSAGE = Struct("<IHH")
 DEVICE_READY, PORT_ADD, PORT_REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME = range(8)
 MOST_MESSAGES = 1024  # that wait for a driver that gives no buffers
 PIECE = 1 << 16
+LONGEST = 16 << 20  # bytes in one request: drivers send some pages
 
 
 class VirtioSerialBus(Bus):
@@ -214,6 +215,7 @@ class VirtioSerialPort(Device):
         self.host_connected = False
         self.throttled = False
         self._waiting: Chain | None = None  # a buffer for the next input
+        self._sending: tuple[Chain, int] | None = None  # output that the host has taken some bytes of
         super().__init__(machine, bus, id, **props)
 
     @property
@@ -269,13 +271,19 @@ class VirtioSerialPort(Device):
         backend = self._chr
         try:
             while not (backend is not None and backend.blocked):
-                chain = queue.pop()
+                chain, done = self._sending or (queue.pop(), 0)
+                self._sending = None
                 if chain is None:
                     return
-                if backend is not None:
-                    for view in chain.out_views():
-                        for at in range(0, len(view), PIECE):
-                            backend.write(bytes(view[at : at + PIECE]))
+                if chain.out_size > LONGEST:
+                    self.serial.broken(f"{chain.out_size} bytes in one request")
+                    return
+                while backend is not None and done < chain.out_size and not backend.blocked:
+                    backend.write(chain.read(done, PIECE))
+                    done += PIECE
+                if backend is not None and done < chain.out_size:
+                    self._sending = chain, done
+                    break
                 queue.push(chain)
             self.throttled = True
             queue.suppress(True)
@@ -334,7 +342,7 @@ class VirtioSerialPort(Device):
 
     def guest_reset(self) -> None:
         self.guest_connected = False
-        self._waiting = None
+        self._waiting = self._sending = None
         self.throttled = False
 
     def reset(self) -> None:
