@@ -608,9 +608,11 @@ def test_no_files_left(host: NetHost, server: Server, monkeypatch: pytest.Monkey
 def test_nonsense_never_raises(host: NetHost, server: Server) -> None:
     """Random changes of real frames, and frames cut short."""
     rng = random.Random(7)
-    peer, _sock, _net = opened(host, server, options=SCALED)
+    peer, _sock, net = opened(host, server, options=SCALED)
+    from .test_fuzz import only_the_host
     from .test_user_ip import LINK_LOCAL, dhcp, echo, icmp6, inet6, request
 
+    only_the_host(net)
     models = [
         tcp(peer.sport, peer.port, peer.seq, peer.ack, ACK, b"data", options=b"\1\1\5\x0a" + bytes(8)), echo(HOST), dhcp(1),
         request("x", "blksize", "1000"), icmp6(133, bytes(4), LINK_LOCAL, inet6("ff02::2")), tcp(5, peer.port, 9, 0, SYN),
