@@ -16,6 +16,7 @@ runs on the host as well ('native').
 from __future__ import annotations
 
 import argparse
+import compileall
 import dataclasses
 import json
 import os
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import report, workloads
-from bench.emulators import EMULATORS, make_image
+from bench.emulators import EMULATORS, ROOT, make_image
 from bench.measure import BenchError, measure
 from scripts import guests
 
@@ -94,6 +95,7 @@ def main(argv: list[str] | None = None) -> int:
         except ValueError as error:
             parser.error(str(error))
         images.append(make_image(chosen, bits, args.kernel, scale=args.scale, cpu=args.cpu, accel=args.accel))
+    compileall.compile_dir(ROOT / "pcemu", quiet=1)  # as an installed package is
     if args.quick:
         from bench.quick import quick
 

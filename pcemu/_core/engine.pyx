@@ -505,7 +505,6 @@ cdef class Clock:
     def now(self):
         """Virtual ns; inside a device callback, of the very instruction that called."""
         cdef ClockState* k = &self.k
-        cdef s64 ns
         if k.icount:
             if self.c is NULL:
                 return k.warp
@@ -514,10 +513,7 @@ cdef class Clock:
             return k.frozen
         if self.c is NULL or not self.c.in_callback:
             return mmu.host_ns() - k.offset
-        ns = mmu.host_ns() - k.offset               # a device is asked for it
-        if ns > k.seen:
-            k.seen = ns
-        return k.seen
+        return mmu.guest_ns(k, mmu.host_ns() - k.offset)    # a device is asked for it
 
     @property
     def shift(self):

@@ -108,3 +108,4 @@ cdef inline void set_jckey(Cpu* c) noexcept nogil:
 
 cdef s64 clock_ns(Cpu* c) noexcept nogil
 cdef s64 host_ns() noexcept nogil
+cdef s64 guest_ns(ClockState* k, s64 ns) noexcept nogil

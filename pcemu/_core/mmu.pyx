@@ -1604,6 +1604,10 @@ cdef s64 clock_ns(Cpu* c) noexcept nogil:
     return host_ns() - k.offset if k.running else k.frozen
 
 
+cdef enum:
+    CATCH_UP = 10000000     # ns
+
+
 cdef bint look_at_clock(ClockState* k, u64 tsc) noexcept nogil:
     """Note what the host's clock says at its counter's value `tsc`, just read. False if that took too long to be worth
     anything (the host ran something else meanwhile)."""
@@ -1630,18 +1634,30 @@ cdef s64 quick_ns(ClockState* k) noexcept nogil:
     return k.anchor_ns + <s64>((tsc - k.anchor_tsc) * k.rate >> 32)
 
 
+cdef s64 guest_ns(ClockState* k, s64 ns) noexcept nogil:
+    """Host-driven time as the guest may see it when ns have passed. Where the host has stalled us, not much more than the
+    next timer's time: a guest that watches a clock while it waits for that timer must not find it overdue by ages. And never
+    backward."""
+    cdef s64 most
+    if ns - k.deadline > CATCH_UP:
+        most = k.deadline + CATCH_UP
+        if most < k.seen:
+            most = k.seen
+        k.offset += ns - most
+        ns = most
+    if ns > k.seen:
+        k.seen = ns
+    return k.seen
+
+
 cdef u64 read_tsc(Cpu* c) noexcept nogil:
-    """The time-stamp counter runs at 1 GHz: virtual ns, plus what the guest wrote. It never runs backward."""
+    """The time-stamp counter runs at 1 GHz: virtual ns, plus what the guest wrote."""
     cdef ClockState* k = c.clk
-    cdef s64 ns
-    if k.quick and k.running:
-        ns = quick_ns(k) - k.offset
-        if ns < k.seen:
-            ns = k.seen
+    if k.icount or not k.running:
+        k.seen = clock_ns(c)
     else:
-        ns = clock_ns(c)
-    k.seen = ns
-    return <u64>ns + c.tsc_offset
+        guest_ns(k, (quick_ns(k) if k.quick else host_ns()) - k.offset)
+    return <u64>k.seen + c.tsc_offset
 
 
 cdef u64 next_random(Cpu* c) noexcept nogil:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import plot, report, run, workloads
+from bench import build, plot, report, run, workloads
 from bench.measure import Run
 
 
@@ -22,7 +22,7 @@ def test_groups_workloads_and_unknown_names() -> None:
 
 @pytest.mark.parametrize("bits", workloads.BOTH)
 def test_every_workload_is_in_the_guest(bits: int) -> None:
-    source = "".join(path.read_text() for path in (Path(workloads.__file__).parent / "guest").glob("*.c"))
+    source = "".join(path.read_text() for path in build.SOURCES)
     for function in re.findall(r"\brun_\w+", workloads.c_table(bits)):
         assert f" {function}(u32 rounds)" in source
     assert len(",".join(workloads.choose([], bits))) < 1500  # Linux' command line ends at 2048

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pcemu._core import engine
+from pcemu._core.cpumodel import parse_cpu
 from pcemu.qom.timer import NEVER
 from pcemu.testing.harness import SteppedClock
 
@@ -78,3 +80,31 @@ def test_a_deadline_in_the_past_fires_at_once() -> None:
     timer.arm(10)
     clock.advance(0)
     assert seen == [1000]
+
+
+def test_a_stalled_host_shows_the_guest_little_more_than_the_next_timers_time() -> None:
+    """The guest asks a device for the time, and the host has been away since: 10 ms beyond the timer is what it may see."""
+    clock = engine.Clock()
+    seen: list[int] = []
+
+    class Counter:
+        def read(self, offset: int, size: int) -> int:
+            clock.deadline = clock.now() + 1_000_000
+            clock.advance_to(clock.now() + 500_000_000)  # stands for the host's absence
+            seen.extend((clock.deadline, clock.now(), clock.now()))
+            return 0
+
+        def write(self, offset: int, size: int, value: int) -> None:
+            raise AssertionError
+
+    memory, io = engine.Memory(), engine.IoSpace()
+    rom = memory.alloc("rom", 0x10000)
+    memory.set_map([(0xFFFF0000, 0x10000, "rom", rom, 0)])
+    io.set_map([(0x80, 1, Counter(), 0)])
+    memory.block_view(rom, 0x10000)[0xFFF0:0xFFF3] = b"\xe4\x80\xf4"  # in al, 0x80; hlt
+    cpu = engine.Cpu(memory, io, clock, parse_cpu("core2duo"))
+    clock.start()
+    assert cpu.run(1) in ("budget", "deadline")
+    deadline, first, second = seen
+    assert deadline < first <= second <= deadline + 10_000_000
+    assert clock.now() < deadline + 400_000_000
