@@ -298,6 +298,8 @@ def test_a_dirty_image_is_repaired_and_a_corrupt_one_is_not_written(tmp_path: Pa
             again.get(65536, 512)
         with pytest.raises(OSError, match="Read-only"):
             write(again, 0, b"x" * 512)
+        with pytest.raises(OSError, match="nothing is written any more"):
+            again.flush()  # it must not promise anything
     with pytest.raises(BlockError, match="Image is corrupt; cannot be opened read/write"):
         open_qcow2(copy)
     with open_qcow2(copy, **{"read-only": True}) as again:

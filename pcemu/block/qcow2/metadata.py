@@ -68,6 +68,7 @@ class Metadata(Node):
         self._request_number = 0
         self._frees: list[tuple[int, int, int]] = []  # (request number, offset, clusters)
         self._unpacked: OrderedDict[int, bytes] = OrderedDict()
+        self.broken = False  # found corrupt while it was written
         self._holes: bool | None = None
         self._pack_at = 0  # where the next compressed cluster may begin, 0: in a new cluster
         self.file_end = file.size
@@ -94,7 +95,7 @@ class Metadata(Node):
     def corrupt(self, text: str) -> None:
         """The image contradicts itself: mark it, so that nobody writes it before it is repaired. Raises."""
         if not self.read_only and not self.header.incompatible & hdr.CORRUPT:
-            self.read_only = True
+            self.read_only = self.broken = True
             if self.header.version >= 3:
                 self._set_incompatible(hdr.CORRUPT, True)
         raise OSError(errno.EIO, f"'{self.filename}': qcow2: Image is corrupt: {text}")
@@ -316,6 +317,8 @@ class Metadata(Node):
             self._flushes_done = covers
 
     def _flush(self, everything: bool = False) -> None:
+        if self.broken:
+            raise OSError(errno.EIO, f"'{self.filename}': qcow2: Image is corrupt, nothing is written any more")
         if self.read_only:
             return
         with self.lock:
