@@ -1,0 +1,83 @@
+"""Vector registers of compiled code against the interpreter's: what is in the host's registers where an operand takes the slow way,
+where an instruction faults, and around handlers."""
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from . import rig
+
+pytestmark = rig.needs_x86_64
+
+BUSY = "addps xmm1, xmm2; paddd xmm3, xmm1; mulsd xmm12, xmm13"       # three registers whose places in memory are out of date
+ACROSS = 0xFF8                                                          # offset of an operand in two pages
+PROGRAMS = {
+    "across": f"{BUSY}; movups xmm4, [rbx+{ACROSS}]; paddb xmm4, xmm1; movups [rbx+{ACROSS + 0x1000}], xmm4; subps xmm3, xmm4",
+    "double across": f"{BUSY}; movsd xmm5, [rbx+{ACROSS + 4}]; addsd xmm12, xmm5; movsd [rbx+{ACROSS + 0x2004}], xmm12",
+    "first touch": f"{BUSY}; addps xmm1, [rbx+0x4000]; pxor xmm3, xmm1; movaps [rbx+0x5000], xmm3; psubd xmm1, xmm12",
+    "group": f"{BUSY}; movups xmm4, [rbx+0x3000]; movups xmm5, [rbx+0x3010]; addps xmm4, [rbx+0x3020]; movaps [rbx+0x3030], xmm4",
+    "group across": f"{BUSY}; movups xmm4, [rbx+0xFE0]; movups xmm5, [rbx+0xFF0]; addps xmm4, [rbx+0x1000]; movaps [rbx+0x1010], xmm4",
+    "nowhere": f"{BUSY}; movups xmm4, [rdi]; por xmm4, xmm1; movups [rdi], xmm4; paddw xmm1, xmm4",
+    "absent": f"{BUSY}; mov eax, 0x7f000000; movaps xmm1, [rax]; paddd xmm1, xmm3",
+    "absent store": f"{BUSY}; mov eax, 0x7f000000; movups [rax], xmm1; paddd xmm1, xmm3",
+    "misaligned": f"{BUSY}; paddd xmm1, [rbx+8]; paddd xmm3, xmm1",
+    "misaligned group": f"{BUSY}; movaps xmm4, [rbx]; paddd xmm1, [rbx+0x18]; paddd xmm3, xmm1",
+    "misaligned store": f"{BUSY}; movaps [rbx+4], xmm1; paddd xmm3, xmm1",
+    "handlers": f"{BUSY}; rcpps xmm1, xmm3; addps xmm2, xmm1; stmxcsr [rbx]; rsqrtss xmm12, xmm2; cpuid; subsd xmm12, xmm13",
+    "mxcsr": f"{BUSY}; mov dword ptr [rbx], 0x7fc0; ldmxcsr [rbx]; mulps xmm1, xmm2; divsd xmm12, xmm13; stmxcsr [rbx+8]",
+    "unmasked": f"{BUSY}; mov dword ptr [rbx], 0xf80; ldmxcsr [rbx]; paddd xmm3, xmm1; divps xmm1, xmm0; mulps xmm2, xmm1",
+    "masked again": "mov dword ptr [rbx], 0x1d80; ldmxcsr [rbx]; addps xmm1, xmm2; or dword ptr [rbx], 0x1f80; ldmxcsr [rbx]; "
+                    "subps xmm1, xmm3; mulsd xmm12, xmm13",
+    "flags": f"{BUSY}; ucomisd xmm12, xmm13; setp al; seta cl; paddd xmm3, xmm1; setb dl; pushfq; pop r8; paddb xmm1, xmm3",
+    "flags kept": f"{BUSY}; comiss xmm1, xmm2; mov [rbx+{ACROSS}], rax; movups xmm5, [rbx+{ACROSS}]; cmova r9, r10; jbe 1f; "
+                  "addps xmm5, xmm1; 1: subps xmm3, xmm5",
+    "flags from C": f"{BUSY}; pushfq; popfq; jl 2f; 2: addps xmm1, xmm3; sub eax, ecx; bt edx, 5; adc r8, r9; addps xmm2, xmm1; "
+                    "setl al; rol r10, 3; addps xmm3, xmm2; setc r11b",
+    "bits": "ptest xmm1, xmm2; setz al; setc cl; pxor xmm1, xmm1; ptest xmm1, xmm2; setz dl; ptest xmm15, [rbx+0x10]; pushfq; pop r8",
+    "general": "cvttsd2si rax, xmm12; cvtsd2si ecx, xmm13; cvtsi2sd xmm1, rcx; cvtsi2ss xmm2, r11d; movq r13, xmm1; movd esi, xmm2; "
+               "movq xmm3, r15; movd xmm4, r14d; pmovmskb r11d, xmm5; movmskps ebp, xmm6; pextrb r14d, xmm7, 3; pinsrw xmm8, ecx, 5; "
+               "pinsrq xmm9, r11, 1; pextrq r10, xmm10, 1; pextrd [rbx], xmm11, 2; cvttss2si r9, [rbx]; pinsrb xmm1, [rbx+1], 7",
+    "loop": f"mov ecx, 40; 3: {BUSY}; movups xmm4, [rbx+rcx*8+0xFD0]; addps xmm4, xmm1; movups [rbx+rcx*8+0x1FD0], xmm4; "
+            "aesenc xmm1, xmm4; pshufb xmm2, xmm1; dec ecx; jnz 3b",
+    "own code": f"{BUSY}; movups xmm4, [rip+4f]; movups [rip+4f], xmm3; paddd xmm1, xmm4; 4: .fill 16, 1, 0x90; paddd xmm1, xmm3",
+}
+
+
+@pytest.fixture(scope="module")
+def programs() -> dict[str, bytes]:
+    return dict(zip(PROGRAMS, rig.assemble([text + "; hlt" for text in PROGRAMS.values()]), strict=True))
+
+
+def _engine(heat: str, monkeypatch: pytest.MonkeyPatch) -> rig.Emulated:
+    monkeypatch.setenv("PCEMU_JIT", heat)
+    return rig.Emulated()
+
+
+def _outcome(engine: rig.Emulated, code: bytes, seed: int) -> dict[str, Any]:
+    rng = random.Random(seed)
+    fx = bytearray(rig.fresh_fx())
+    for i in range(16):
+        kind = rng.randrange(3)
+        fx[160 + 16 * i:176 + 16 * i] = (rng.randbytes(16) if kind == 0 else b"".join(
+            (rng.getrandbits(1) << 31 | rng.randrange(0x3F000000, 0x42000000)).to_bytes(4, "little") for _ in range(4)))
+    gpr = [rng.getrandbits(64) for _ in range(16)]
+    gpr[3], gpr[4], gpr[7] = rig.DATA, rig.DATA + 0x8000, 0x3000_0000
+    before = rig.Machine(gpr, rng.getrandbits(12) & rig.ALL_FLAGS, bytes(fx), rng.randbytes(0x6000))
+    c = engine.cpu
+    why = "halted" if engine.run(code, before, 100_000, "halted") else "stopped"
+    out: dict[str, Any] = {r: c.get(r) for r in (*rig.GPR, "rip", "eflags", "mxcsr", "cr2", *(f"xmm{i}" for i in range(16)))}
+    out["at"] = why
+    out["memory"] = engine.mem.read(rig.DATA, 0x8000)
+    return out
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_as_interpreted(name: str, programs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(3):
+        interpreted = _outcome(_engine("off", monkeypatch), programs[name], seed)
+        engine = _engine("1", monkeypatch)
+        compiled = _outcome(engine, programs[name], seed)
+        assert engine.cpu.stats()["compiled"]
+        assert {k: v for k, v in compiled.items() if v != interpreted[k]} == {}, f"interpreted: {interpreted}"
