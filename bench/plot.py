@@ -19,8 +19,8 @@ from bench.report import Results, group_rows, mean_speed
 FONT = "font-family='DejaVu Sans, Verdana, sans-serif'"
 INK, PALE, GRID, MARK = "#1f2933", "#52606d", "#e4e7eb", "#b42318"
 COLORS = {"64": "#2b6cb0", "32": "#7cb5e8"}
-LEFT, RIGHT, TOP, BAR, GAP = 340, 24, 64, 9, 12
-WIDTH = 900
+LEFT, RIGHT, TOP, BAR, GAP = 380, 24, 64, 9, 12
+WIDTH = 940
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 
 
