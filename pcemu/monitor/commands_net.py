@@ -58,7 +58,7 @@ def info_usernet(ctx: Context) -> str:
         text.append(f"Hub {hub} ({net.name}):\n")
         text.append("  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\n")
         for state, fd, source, sport, target, dport, to_host, to_guest in [*net.tcp.describe(), *net.udp.describe()]:
-            text.append(f"  {state:<18} {fd:3} {source:>15} {sport:5} {target:>15} {dport:5} {to_host:5} {to_guest:5}\n")
+            text.append(f"  {state:<17} {fd:3} {source:>15} {sport:5} {target:>15} {dport:5} {to_host:5} {to_guest:5}\n")
     return "".join(text)
 
 

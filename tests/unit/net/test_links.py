@@ -450,7 +450,7 @@ def test_monitor(host: NetHost) -> None:
         "card: index=0,type=nic,model=test,macaddr=52:54:00:12:34:56\n \\ n0: index=0,type=user,net=10.0.9.0,restrict=off\n")
     assert shell.run("hostfwd_add tcp:127.0.0.1:0-:22") == ""
     port = host.netdevs["n0"].tcp.listeners[0][1].getsockname()[1]
-    assert f"TCP[HOST_FORWARD] {host.netdevs['n0'].tcp.listeners[0][1].fileno():4} " in shell.run("info usernet")
+    assert f"TCP[HOST_FORWARD] {host.netdevs['n0'].tcp.listeners[0][1].fileno():3} " in shell.run("info usernet")
     assert shell.run(f"hostfwd_remove n0 tcp:127.0.0.1:{port}") == f"host forwarding rule for tcp:127.0.0.1:{port} removed\n"
     assert "unrecognized netdev id 'n7'" in shell.run("hostfwd_add n7 tcp::1-:2")
     assert "(Bad protocol name)" in shell.run("hostfwd_add x::1-:2")
