@@ -275,7 +275,6 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
                     mp += 4
             vvvv = (~b >> 3) & 15
             if not x64:
-                vvvv &= 7
                 rexb &= 0x48
             vl = (b >> 2) & 1
             pclass = b & 3
@@ -443,7 +442,7 @@ cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noe
     # ---- fields
     op.reg = regnum(row.place[form][0], row.place[form][1], mreg, mrm, (opc & 7) | ((rexb & 1) << 3), have_rex)
     op.rm = regnum(row.place[form][2], row.place[form][3], mreg, mrm, (opc & 7) | ((rexb & 1) << 3), have_rex)
-    op.vvvv = <u8>vvvv
+    op.vvvv = <u8>(vvvv if x64 else vvvv & 7)
     op.base = <u8>base
     op.index = <u8>index
     op.scale = <u8>(scale | (asz << 2))

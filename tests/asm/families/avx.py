@@ -85,6 +85,10 @@ def prefixes() -> Iterator[Case]:
         yield Case(f"vpgatherdd: {what}", text, MODES[1:], regs=dict(ON), fault=UD, count=False)
     yield Case("vpgatherdd: destination is the mask", ".byte 0xC4,0xE2,0x79,0x90,0x04,0x57", MODES[1:], regs=dict(ON), fault=UD, count=False)
     yield Case("vpgatherdd: 16-bit addresses", ".byte 0xC4,0xE2,0x71,0x90,0x04,0x57", ("pm16",), regs=dict(ON), fault=UD, count=False)
+    # the highest bit of VEX.vvvv: not looked at in 32-bit code, unless there is no such operand
+    yield Case("vsqrtps: vex.vvvv[3]", ".byte 0xC4,0xE1,0x38,0x51,0xC2", MODES, regs=dict(ON), fault=UD, count=False)
+    yield Case("vpand of xmm9, or xmm1", ".byte 0xC4,0xE1,0x31,0xDB,0xC1", MODES[:3], regs=ON | {"xmm1": 0x1234}, out={"xmm0": 0x1234, "ymm0h": 0},
+               count=False)
     for mxcsr, em in ((0x1F80, 4),):
         yield Case("vpaddb with CR0.EM", "vpaddb xmm0, xmm0, xmm0", MODES, regs=ON | {"cr0": f"cr0 | {em}", "xmm0": 1, "mxcsr": mxcsr},
                    out={"xmm0": 2, "ymm0h": 0}, count=False)
