@@ -81,7 +81,8 @@ cdef void scan_page(Mach* m, u64 page, u64 addr, u64 size) noexcept nogil:
     pg.bitmap = 0
     while p[0] is not NULL:
         b = p[0]
-        if b.addr < addr + size and addr < b.addr + b.nbytes - b.cross:
+        if (b.addr < addr + size and addr < b.addr + b.nbytes - b.cross
+                or b.entry is not NULL and b.unit_lo < addr + size and addr < b.unit_hi):
             p[0] = b.pnext
             kill(m, b)
         else:

@@ -777,40 +777,39 @@ cdef void far_jump(J* j, int slot, s64 to) noexcept nogil:
     jmp_rx(j, thunk(j, T_XLINK))
 
 
-cdef void go(J* j, int slot, s64 to, int cc) noexcept nogil:
-    """Jump (cc < 0: always) to the block's successor."""
-    cdef Stub* s
-    cdef u8* at
+cdef void go(J* j, int slot, int cc) noexcept nogil:
+    """Jump (cc < 0: always) to a successor of the unit's last block; the flags are home."""
     if cc >= 0:
-        at = jcc_fwd(j, cc)
-    else:
-        e8(j, 0xE9)
-        e32(j, 0)
-        at = j.p - 4
-    s = new_stub(j, at, STUB_LINK)
-    s.arg = slot
-    if same_page(j, to):
-        if slot:
-            j.b.site1 = at
-        else:
-            j.b.site0 = at
+        new_stub(j, jcc_fwd(j, cc), STUB_LINK).arg = slot
+        return
+    e8(j, 0xE9)
+    e32(j, 0)
+    new_stub(j, j.p - 4, STUB_LINK).arg = slot
 
 
 cdef bint e_jcc(J* j, Op* op, int sz, u32 cc) noexcept nogil:
+    """In the middle of a unit: go on in the block that the unit has next, leave by a stub that writes the flags."""
+    cdef int next_ = j.next_slot
     if sz == 1:
         return 0
+    if next_ >= 0:
+        want(j, cc)
+        new_stub(j, jcc_fwd(j, cc if next_ == 0 else cc ^ 1), STUB_SIDE).arg = 1 - next_
+        return 1
     sync(j)
     want(j, cc)
-    go(j, 1, <s64>op.imm, cc)
-    go(j, 0, j.b.nbytes, -1)
+    go(j, 1, cc)
+    go(j, 0, -1)
     return 1
 
 
 cdef bint e_jmp(J* j, Op* op, int sz) noexcept nogil:
     if sz == 1:
         return 0
+    if j.next_slot >= 0:
+        return 1
     sync(j)
-    go(j, 1, <s64>op.imm, -1)
+    go(j, 1, -1)
     return 1
 
 
@@ -829,7 +828,7 @@ cdef bint e_call(J* j, Op* op, int sz) noexcept nogil:
     detach(j)
     sync(j)
     push_return(j, op, sz)
-    go(j, 1, <s64>op.imm, -1)
+    go(j, 1, -1)
     return 1
 
 

@@ -94,6 +94,8 @@ cdef struct Stub:       # code out of line, written behind the block
     u32 xd              # J.xd at it
     u32 xback           # J.xv behind the op
     u64 arg
+    Block* b            # the block of the unit
+    u32 rest            # instructions of the unit behind that block
 
 cdef enum:
     STUB_SLOW = 0       # call the op's handler, go on
@@ -102,6 +104,7 @@ cdef enum:
     STUB_LINK = 3       # arg: 0 or 1, the chain
     STUB_REST = 4       # the interpreter does the rest of the block
     STUB_GUARD = 5      # arg: the guard
+    STUB_SIDE = 6       # arg: 0 or 1, the chain: a jump out of the middle of a unit
 
 cdef struct Group:      # accesses off one base register that one check admits
     int base
@@ -115,15 +118,27 @@ cdef enum:
     GROUP_SPAN = 1024   # bytes at most: a group that crosses into another page is left to the interpreter
 
 cdef enum:
-    MAX_NODES = 200
-    MAX_STUBS = 400
+    MAX_NODES = 400
+    MAX_STUBS = 700
+    MAX_UNIT = 12       # blocks compiled together,
+    UNIT_OPS = 128      # ... and instructions
+
+cdef struct Link:        # stands in the code, before what leads to another block
+    Block* b
+    u64 slot            # the chain, 0 or 1
+    u8* site            # the rel32 to patch
 
 cdef struct J:          # the block being compiled
     u8* p               # where the next byte goes (the writable mapping)
     u8* end
     s64 rx              # executable minus writable address
     Cpu* c
-    Block* b
+    Block* b            # ... of its unit, the one whose ops are being written
+    Block* head         # the unit: blocks that follow one another, compiled together
+    Block* unit[12]
+    Op* ops[200]        # all of them
+    u32 rest            # instructions behind the block
+    int next_slot       # the chain that leads to the unit's next block, or -1
     Op* op
     u32 mode
     bint m64
@@ -142,13 +157,13 @@ cdef struct J:          # the block being compiled
     u32 xd              # ... of them those whose place in the Cpu is out of date
     u32 xsize           # bytes of code that stubs need for that
     bint align          # the next memory operand must be aligned to its size
-    u32 live[80]        # flags that matter after op i
+    u32 live[200]       # flags that matter after op i
     u32 epoch[16]       # of each guest register (see Group)
     s64 moved[16]       # ... and by how much it has moved since
     int n_groups
     Group groups[4]
-    Node nodes[200]
-    Stub stubs[400]
+    Node nodes[400]
+    Stub stubs[700]
 
 cdef extern from "gen/emit.h" nogil:
     ctypedef struct EmitRow:
@@ -172,8 +187,7 @@ cdef enum:              # thunks: code that all blocks share, at the beginning o
     T_SLOW = 2          # called: run the op in r15 by its handler
     T_END = 3           # jumped to: ... which ends the block
     T_BUDGET = 4
-    T_LINK0 = 5
-    T_LINK1 = 6
+    T_LINK = 5          # jumped to: patch a jump inside the page; its record is at r15 (writable)
     T_GOTO = 7          # by the pc in rcx
     T_INTERP = 8
     T_FLAGS = 9         # called: the host's flags from Cpu.cc_*

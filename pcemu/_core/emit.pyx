@@ -488,6 +488,8 @@ cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil:
     s.xd = j.xd
     s.xback = 0
     s.arg = 0
+    s.b = j.b
+    s.rest = j.rest
     return s
 
 
@@ -663,7 +665,7 @@ cdef u32 changes(J* j, Op* op, EmitRow r, int* reg, s64* by) noexcept nogil:
         return 1 << RAX
     if r.cls == E_CWD:
         return 1 << RDX
-    if r.cls == E_TEST or r.cls == E_NOP or r.cls == E_DIR or r.cls == E_CARRY or r.cls == E_ALU and r.sub == 7:
+    if r.cls == E_TEST or r.cls == E_NOP or r.cls == E_JCC or r.cls == E_JMP or r.cls == E_DIR or r.cls == E_CARRY or r.cls == E_ALU and r.sub == 7:
         return 0
     if r.cls == E_XCHG:
         return d | (1 << gnum(r.size, op.rm) if r.form == FORM_RR else 0)
@@ -712,7 +714,7 @@ cdef bint foresee(J* j, int g, s64* lo, s64* hi, bint* write) noexcept nogil:
     cdef EmitRow r
     write[0] = 0
     for i in range(j.i, j.n):
-        op = j.op + (i - j.i)
+        op = j.ops[i]
         r = emit_rows[op.jit >> 48]
         if access(op, r, &base, &disp, &size, &w) and base == g:
             x = moved + disp

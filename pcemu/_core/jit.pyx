@@ -51,7 +51,6 @@ cdef extern from *:
     const int PCEMU_JIT
     int map_twice "pcemu_map_twice"(size_t, u8**, u8**) nogil
 
-ctypedef u8* (*ThunkFn)(Cpu* c, void* arg) noexcept nogil
 ctypedef Op* (*EnterFn)(Cpu* c, u8* code) noexcept nogil
 
 cdef enum:
@@ -86,10 +85,11 @@ cdef Op* h_back(Cpu* c, Op* op) noexcept nogil:
     return op
 
 
-cdef u8* do_slow(Cpu* c, void* arg) noexcept nogil:
-    """Run one op by its handler. NULL: leave."""
+cdef u8* do_slow(Cpu* c, void* arg, u64 unit) noexcept nogil:
+    """Run one op by its handler. NULL: leave. unit: its first block, and in the upper 16 bits the instructions behind the op's block."""
     cdef Op* op = <Op*>arg
     cdef Op* r
+    cdef Block* head = <Block*>(unit & (((<u64>1) << 48) - 1))
     c.m.calls[op.jit >> 48] += 1
     place(c, block_of(op))
     memcpy(&c.slow_ops[0], op, sizeof(Op))
@@ -98,23 +98,38 @@ cdef u8* do_slow(Cpu* c, void* arg) noexcept nogil:
     while UNLIKELY(r == &c.slow_ops[0]):
         r = op.fn(c, r)                 # a repeated string instruction, one more piece
     if LIKELY(r == &c.slow_ops[1]):
-        return <u8*>1
-    if r is NULL and c.fault_op == &c.slow_ops[0]:
+        if LIKELY(head.n != N_DEAD):
+            return <u8*>1
+        # it stored into code that comes later in the unit: that is not to be run
+        c.budget += c.cur.n_ops - 1 - <u32>(op - c.cur.ops)
+        leave(c, next_pc(c, op))
+        r = NULL
+    elif r is NULL and c.fault_op == &c.slow_ops[0]:
         c.fault_op = op
+    c.budget += unit >> 48
     c.jtmp = <u64>r
     return NULL
 
 
+cdef inline bint pay(Cpu* c) noexcept nogil:
+    """The interpreter has paid for the block c.cur: the rest of the unit."""
+    c.budget -= c.cur.unit_n - c.cur.n
+    if LIKELY(c.budget >= 0):
+        return 1
+    c.budget += c.cur.unit_n - c.cur.n
+    return 0
+
+
 cdef inline u8* onward(Cpu* c, Op* r) noexcept nogil:
     """r: what a block-ending handler returned. Go on in compiled code, or leave with it."""
-    if r is not NULL and r.fn == h_jit and not near_hole(c, c.r[R_PC]) and not c.cur.cross:
+    if r is not NULL and r.fn == h_jit and not near_hole(c, c.r[R_PC]) and not c.cur.cross and pay(c):
         c.pgpc = c.r[R_PC] - (c.cur.addr & 4095)
         return c.cur.code
     c.jtmp = <u64>r
     return NULL
 
 
-cdef u8* do_end(Cpu* c, void* arg) noexcept nogil:
+cdef u8* do_end(Cpu* c, void* arg, u64 unit) noexcept nogil:
     """The last op of a block, by its handler."""
     cdef Op* op = <Op*>arg
     c.m.calls[op.jit >> 48] += 1
@@ -122,10 +137,10 @@ cdef u8* do_end(Cpu* c, void* arg) noexcept nogil:
     return onward(c, op.fn(c, op))
 
 
-cdef u8* do_budget(Cpu* c, void* arg) noexcept nogil:
+cdef u8* do_budget(Cpu* c, void* arg, u64 unit) noexcept nogil:
     """A block's head could not pay (or the block is dead): back to the engine."""
     cdef Block* b = <Block*>arg
-    c.budget += b.n
+    c.budget += (<u32*>b.head)[0]
     place(c, b)
     c.pc = c.r[R_PC]
     c.link = NULL
@@ -182,23 +197,16 @@ cdef inline u8* link(Cpu* c, Block* b, Block** chain, u8* site, u64 pc) noexcept
     return to_block(c, t, pc)
 
 
-cdef u8* do_link0(Cpu* c, void* arg) noexcept nogil:
-    cdef Block* b = <Block*>arg
-    cdef u64 pc
+cdef u8* do_link(Cpu* c, void* arg, u64 unit) noexcept nogil:
+    cdef Link* x = <Link*>arg
+    cdef Block* b = x.b
     place(c, b)
-    pc = pc_wrap(c, c.r[R_PC] + b.nbytes)
-    return link(c, b, &b.chain0, b.site0, pc)
+    if x.slot:
+        return link(c, b, &b.chain1, x.site, pc_wrap(c, c.r[R_PC] + b.ops[b.n_ops - 1].imm))
+    return link(c, b, &b.chain0, x.site, pc_wrap(c, c.r[R_PC] + b.nbytes))
 
 
-cdef u8* do_link1(Cpu* c, void* arg) noexcept nogil:
-    cdef Block* b = <Block*>arg
-    cdef u64 pc
-    place(c, b)
-    pc = pc_wrap(c, c.r[R_PC] + b.ops[b.n_ops - 1].imm)
-    return link(c, b, &b.chain1, b.site1, pc)
-
-
-cdef u8* do_goto(Cpu* c, void* arg) noexcept nogil:
+cdef u8* do_goto(Cpu* c, void* arg, u64 unit) noexcept nogil:
     """An indirect jump (its pc is in jtmp) that the jump cache does not know."""
     cdef Op* op = <Op*>arg
     cdef u64 pc = c.jtmp
@@ -222,7 +230,7 @@ cdef u8* do_goto(Cpu* c, void* arg) noexcept nogil:
     return NULL
 
 
-cdef u8* do_xlink(Cpu* c, void* arg) noexcept nogil:
+cdef u8* do_xlink(Cpu* c, void* arg, u64 unit) noexcept nogil:
     """A jump into another page that is not linked, or whose pages may lie elsewhere now."""
     cdef u8* x = <u8*>arg
     cdef Block* b = (<Block**>(x - 16))[0]
@@ -257,7 +265,7 @@ cdef inline bint intact(Cpu* c, Block* b, u64 pc) noexcept nogil:
     return host is not NULL and memcmp(b.tail, host, b.cross) == 0
 
 
-cdef u8* do_xguard(Cpu* c, void* arg) noexcept nogil:
+cdef u8* do_xguard(Cpu* c, void* arg, u64 unit) noexcept nogil:
     """An instruction that crosses into another page, whose mapping or bytes may have changed."""
     cdef u8* x = <u8*>arg
     cdef Block* b = (<Block**>(x - 16))[0]
@@ -274,14 +282,15 @@ cdef u8* do_xguard(Cpu* c, void* arg) noexcept nogil:
     return NULL
 
 
-cdef u8* do_rest(Cpu* c, void* arg) noexcept nogil:
+cdef u8* do_rest(Cpu* c, void* arg, u64 unit) noexcept nogil:
     """A group of accesses crosses into another page, or is not in the TLB: the interpreter does the rest of the block."""
     place(c, block_of(<Op*>arg))
+    c.budget += unit >> 48
     c.jtmp = <u64>arg
     return NULL
 
 
-cdef u8* do_rot(Cpu* c, void* arg) noexcept nogil:
+cdef u8* do_rot(Cpu* c, void* arg, u64 unit) noexcept nogil:
     cdef u64 res = <u64>arg
     cdef u32 top = (8 << (c.jtmp >> 1)) - 1
     cdef u32 cf, of
@@ -295,7 +304,7 @@ cdef u8* do_rot(Cpu* c, void* arg) noexcept nogil:
     return <u8*>1
 
 
-cdef u8* do_interp(Cpu* c, void* arg) noexcept nogil:
+cdef u8* do_interp(Cpu* c, void* arg, u64 unit) noexcept nogil:
     """The jump cache knows a block that was not compiled when the entry was made. arg: the entry's offset."""
     cdef JcEntry* e = <JcEntry*>(<u8*>c.jc + <u64>arg)
     c.link = NULL
@@ -306,17 +315,17 @@ cdef u8* do_interp(Cpu* c, void* arg) noexcept nogil:
     return NULL
 
 
-cdef u8* do_flags(Cpu* c, void* arg) noexcept nogil:
+cdef u8* do_flags(Cpu* c, void* arg, u64 unit) noexcept nogil:
     c.jtmp = get_arith(c) | 2
     return <u8*>1
 
 
-cdef u8* do_cf(Cpu* c, void* arg) noexcept nogil:
+cdef u8* do_cf(Cpu* c, void* arg, u64 unit) noexcept nogil:
     c.jtmp = get_cf(c)
     return <u8*>1
 
 
-cdef u8* do_setcf(Cpu* c, void* arg) noexcept nogil:
+cdef u8* do_setcf(Cpu* c, void* arg, u64 unit) noexcept nogil:
     set_arith(c, (get_arith(c) & ~<u32>F_CF) | <u32>(<u64>arg & 1))
     c.jtmp = <u64>arg & 1
     return <u8*>1
@@ -332,10 +341,11 @@ cdef void all_regs(J* j, bint store) noexcept nogil:
 
 
 cdef void to_c(J* j, void* fn) noexcept nogil:
-    """Guest registers home; rax = fn(Cpu, r15)."""
+    """Guest registers home; rax = fn(Cpu, r15, rcx)."""
     all_regs(j, 1)
     rm(j, 3, 0x8D, H_DI, H_ENV, -128)
     mov(j, H_SI, H_T)
+    mov(j, H_DX, H_CX)
     mov_imm(j, H_AX, <u64>fn)
     e8(j, 0xFF)
     e8(j, 0xD0)                         # call rax
@@ -383,14 +393,14 @@ cdef void make_thunks(J* j) noexcept:
     # jumped to: something that ends in another block, or leaves
     fns[0] = <void*>do_end
     fns[1] = <void*>do_budget
-    fns[2] = <void*>do_link0
-    fns[3] = <void*>do_link1
+    fns[2] = <void*>do_link
+    fns[3] = <void*>do_end
     fns[4] = <void*>do_goto
     fns[5] = <void*>do_interp
     fns[6] = <void*>do_rest
     fns[7] = <void*>do_xlink
     fns[8] = <void*>do_xguard
-    nums[:] = [T_END, T_BUDGET, T_LINK0, T_LINK1, T_GOTO, T_INTERP, T_REST, T_XLINK, T_XGUARD]
+    nums[:] = [T_END, T_BUDGET, T_LINK, T_END, T_GOTO, T_INTERP, T_REST, T_XLINK, T_XGUARD]
     for i in range(9):
         thunk_at[nums[i]] = <u32>(j.p - base)
         if nums[i] == T_GOTO:
@@ -463,13 +473,13 @@ cdef bint may_leave(J* j, Op* op, EmitRow r) noexcept nogil:
     return (r.cls == E_PUSH or r.cls == E_POP or r.cls == E_LEAVE or r.cls == E_DIV or r.cls == E_CARRY)
 
 
-cdef void liveness(J* j, Op* ops, int n) noexcept nogil:
+cdef void liveness(J* j) noexcept nogil:
     cdef int i
     cdef u32 live = FB_ALL
     cdef Op* op
     cdef EmitRow r
-    for i in range(n - 1, -1, -1):
-        op = &ops[i]
+    for i in range(j.n - 1, -1, -1):
+        op = j.ops[i]
         r = emit_rows[op.jit >> 48]
         j.live[i] = live
         live &= ~kills(op, r)
@@ -493,6 +503,7 @@ cdef void by_handler(J* j, Op* op) noexcept nogil:
     if op.props & OP_END:
         jmp_rx(j, thunk(j, T_END))
     else:
+        mov_imm(j, H_CX, <u64>j.head | <u64>j.rest << 48)
         call_rx(j, thunk(j, T_SLOW))
     if op.fdef | op.fundef or j.cur < 0:
         set_env(j, 0)
@@ -511,6 +522,9 @@ cdef void write_stubs(J* j) noexcept nogil:
         j.op = s.op
         j.cur = s.node
         j.synced = s.synced
+        j.b = s.b
+        j.boff = s.b.addr & 4095
+        j.rest = s.rest
         if s.kind == STUB_GUARD:
             mov_imm(j, H_T, s.arg)
             jmp_rx(j, thunk(j, T_XGUARD))
@@ -519,12 +533,14 @@ cdef void write_stubs(J* j) noexcept nogil:
             if not s.synced:
                 write_flags(j, s.node)
             mov_imm(j, H_T, <u64>s.op)
+            mov_imm(j, H_CX, <u64>j.head | <u64>s.rest << 48)
             jmp_rx(j, thunk(j, T_REST))
         elif s.kind == STUB_SLOW:
             x_move(j, 0x0F29, s.xd)
             if not s.synced:
                 write_flags(j, s.node)
             mov_imm(j, H_T, <u64>s.op)
+            mov_imm(j, H_CX, <u64>j.head | <u64>s.rest << 48)
             call_rx(j, thunk(j, T_SLOW))
             if s.want_flags:
                 call_rx(j, thunk(j, T_FLAGS))
@@ -534,18 +550,43 @@ cdef void write_stubs(J* j) noexcept nogil:
             mov_imm(j, H_T, <u64>s.op)
             jmp_rx(j, thunk(j, <int>s.arg if s.arg else T_END))
         elif s.kind == STUB_BUDGET:
-            mov_imm(j, H_T, <u64>j.b)
+            mov_imm(j, H_T, <u64>j.head)
             jmp_rx(j, thunk(j, T_BUDGET))
         else:
-            to = <s64>j.b.ops[j.b.n_ops - 1].imm if s.arg else <s64>j.b.nbytes
-            if same_page(j, to):
-                mov_imm(j, H_T, <u64>j.b)
-                jmp_rx(j, thunk(j, T_LINK1 if s.arg else T_LINK0))
-            else:
-                while (<u64>j.p + 16 + X_GEN) & 3:     # so that what is patched does not straddle cache lines
-                    e8(j, 0x90)
-                patch_rw(s.at, j.p + 16)
-                far_jump(j, <int>s.arg, to)
+            if s.kind == STUB_SIDE:
+                if not s.synced:
+                    write_flags(j, s.node)
+                rm(j, 3, 0x81, 0, H_ENV, AT_BUDGET)
+                e32(j, s.rest)
+            leave_unit(j, s)
+
+
+cdef void leave_unit(J* j, Stub* s) noexcept nogil:
+    """To another unit: a jump that is patched when both ends are known."""
+    cdef s64 to = <s64>j.b.ops[j.b.n_ops - 1].imm if s.arg else <s64>j.b.nbytes
+    cdef u8* site = s.at
+    cdef u8* over = NULL
+    cdef Link* x
+    if s.kind == STUB_SIDE:
+        e8(j, 0xE9)
+        e32(j, 0)
+        over = j.p
+    if not same_page(j, to):
+        while (<u64>j.p + 16 + X_GEN) & 3:      # so that what is patched does not straddle cache lines
+            e8(j, 0x90)
+        patch_rw(over - 4 if over is not NULL else site, j.p + 16)
+        far_jump(j, <int>s.arg, to)
+        return
+    while <u64>j.p & 7:
+        e8(j, 0x90)
+    x = <Link*>j.p
+    j.p += sizeof(Link)
+    x.b = j.b
+    x.slot = s.arg
+    x.site = over - 4 if over is not NULL else site
+    patch_rw(x.site, j.p)
+    mov_imm(j, H_T, <u64>x)
+    jmp_rx(j, thunk(j, T_LINK))
 
 
 cdef u8* guard(J* j) noexcept nogil:
@@ -584,14 +625,50 @@ cdef u8* guard(J* j) noexcept nogil:
     return x
 
 
+cdef Block* follower(J* j, Block* b, int* slot) noexcept nogil:
+    """The block that mostly runs after b, if it may belong to the unit; slot: the chain that leads there."""
+    cdef Op* last = &b.ops[b.n_ops - 1]
+    cdef EmitRow r = emit_rows[last.jit >> 48]
+    cdef Block* t
+    cdef Block* best = NULL
+    cdef u32 heat, most = j.c.m.heat >> 2
+    cdef int k, i
+    cdef s64 to
+    for k in range(2):
+        if last.props & OP_END:
+            if r.size == 1 or r.cls != E_JCC and (r.cls != E_JMP or k == 0):
+                continue
+        elif k == 1:
+            continue
+        to = (<s64>(b.addr & 4095)) + (<s64>last.imm if k else <s64>b.nbytes)
+        if to < 0 or to > 4095:
+            continue
+        t = b.chain1 if k else b.chain0
+        if t is NULL or t.n == N_DEAD:
+            t = blocks.find_block(j.c.m, (b.addr & ~<u64>4095) + <u64>to, b.mode)
+        if t is NULL or t.n == N_DEAD or t.cross or t.mode != b.mode or t.addr != (b.addr & ~<u64>4095) + <u64>to:
+            continue
+        heat = j.c.m.heat if t.entry is not NULL else t.count
+        for i in range(MAX_UNIT):
+            if j.unit[i] == t:
+                heat = 0
+        if heat > most:
+            most = heat
+            best = t
+            slot[0] = k
+    return best
+
+
 cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
-    """Write the block's code, or leave it to the interpreter for good."""
+    """Write the code of a unit that begins with b, or leave b to the interpreter for good."""
     cdef J* j = &ctx
     cdef Mach* m = c.m
     cdef Op* op
-    cdef Op* ops
     cdef EmitRow r
-    cdef int i, first
+    cdef Block* t
+    cdef int i, first, n_unit, k, left
+    cdef int[12] slots
+    cdef u64 lo, hi
     cdef u8* start
     cdef u8* body
     cdef u8* head
@@ -625,26 +702,59 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     j.n_groups = 0
     memset(j.epoch, 0, sizeof(j.epoch))
     memset(j.moved, 0, sizeof(j.moved))
-    b.site0 = b.site1 = NULL
-    ops = b.ops + 1                     # behind h_warm
-    j.n = b.n
-    liveness(j, ops, j.n)
-    j.op = ops
+    j.head = b
+    memset(j.unit, 0, sizeof(j.unit))
+    n_unit = 0
+    j.n = 0
+    lo = b.addr
+    hi = b.addr + b.nbytes - b.cross
+    t = b
+    while t is not NULL:
+        j.unit[n_unit] = t
+        for i in range(<int>t.n):
+            j.ops[j.n + i] = &t.ops[t.n_ops - t.n + i]
+        j.n += t.n
+        if t.addr < lo:
+            lo = t.addr
+        if t.addr + t.nbytes - t.cross > hi:
+            hi = t.addr + t.nbytes - t.cross
+        n_unit += 1
+        slots[n_unit - 1] = -1
+        if n_unit == MAX_UNIT or b.cross:
+            break
+        t = follower(j, t, &slots[n_unit - 1])
+        if t is not NULL and j.n + t.n > UNIT_OPS:
+            slots[n_unit - 1] = -1
+            break
+    liveness(j)
+    j.rest = 0
+    j.op = j.ops[0]
     entry = j.p
     if b.cross:
         entry = guard(j)
     head = j.p
     # the head: pay for the whole block
     rm(j, 3, 0x81, 5, H_ENV, AT_BUDGET)
-    e32(j, b.n)
+    e32(j, j.n)
     new_stub(j, jcc_fwd(j, 8), STUB_BUDGET)
     body = j.p
+    j.rest = j.n
+    k = -1
+    left = 0
     for i in range(j.n):
-        op = &ops[i]
+        if left == 0:
+            k += 1
+            j.b = j.unit[k]
+            j.boff = j.b.addr & 4095
+            left = j.b.n
+            j.rest -= left
+            j.next_slot = slots[k]
+        left -= 1
+        op = j.ops[i]
         j.i = i
         j.op = op
         r = emit_rows[op.jit >> 48]
-        op.jit = (op.jit & (<u64>0xffff << 48)) | <u64>b
+        op.jit = (op.jit & (<u64>0xffff << 48)) | <u64>j.b
         first = j.op_stub = j.n_stubs
         if op.props & OP_END or j.xsize > X_ROOM - 1024:
             x_flush(j)
@@ -659,22 +769,24 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
         track(j, op, r)
         if j.failed or j.p - start > ROOM - X_ROOM - 8192:
             return
-    op = &ops[j.n - 1]
     if not op.props & OP_END:
-        j.op = &ops[j.n]
+        j.op = op + 1
         detach(j)
         sync(j)
         x_flush(j)
-        go(j, 0, b.nbytes, -1)
+        go(j, 0, -1)
     write_stubs(j)
     if j.failed:
         return
     b.head = head + 4
     b.entry = entry + j.rx
     b.code = body + j.rx
+    b.unit_n = j.n
+    b.unit_lo = lo
+    b.unit_hi = hi
     m.code_used += (j.p - start + 15) & ~<u64>15
     m.n_compiled += 1
-    m.n_compiled_insn += b.n
+    m.n_compiled_insn += j.n
     m.n_compiled_bytes += j.p - start
     b.ops[0].fn = h_jit
     m.compile_ns += <u64>(mmu.host_ns() - t0)
@@ -687,6 +799,8 @@ cdef Op* h_jit(Cpu* c, Op* op) noexcept nogil:
     if UNLIKELY(c.cur.cross and not intact(c, c.cur, c.r[R_PC])):
         c.budget += c.cur.n
         return leave(c, c.r[R_PC])
+    if UNLIKELY(not pay(c)):
+        return op[1].fn(c, op + 1)
     c.pgpc = c.r[R_PC] - (c.cur.addr & 4095)
     return (<EnterFn>(c.m.code_rx + thunk_at[T_ENTER]))(c, c.cur.code)
 

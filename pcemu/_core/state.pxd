@@ -210,8 +210,10 @@ cdef struct Block:
     u8* code            # compiled: its body (the budget is paid), or NULL
     u8* entry           # ... its head, which pays: what other blocks jump to
     u8* head            # ... the writable place of the number of instructions in it
-    u8* site0           # ... the writable places of its jumps to chain0 and chain1
-    u8* site1
+    u64 unit_lo         # ... the code it was compiled from: this block and those that run after it, all in its page
+    u64 unit_hi
+    u32 unit_n          # ... instructions of them all
+    u32 pad
 
 cdef enum:
     N_DEAD = 0x7fffffff
