@@ -513,7 +513,6 @@ cdef void by_handler(J* j, Op* op) noexcept nogil:
 cdef void write_stubs(J* j) noexcept nogil:
     cdef int i = 0
     cdef Stub* s
-    cdef s64 to
     j.xv = j.xd = 0
     while i < j.n_stubs:                # far jumps add more
         s = &j.stubs[i]
