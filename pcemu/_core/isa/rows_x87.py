@@ -36,6 +36,11 @@ def _groups(text: str, n: int) -> list[list[str]]:
     return [words[i:i + n] for i in range(0, len(words), n)]
 
 
+def _flags(name: str) -> str:
+    """The few x87 instructions that read or write EFLAGS."""
+    return "f=:oszapc" if "COMI" in name else "f=czp" if name.startswith("FCMOV") else ""
+
+
 def _arith() -> list[str]:
     out = []
     for n, name in enumerate(_ARITH):
@@ -55,7 +60,8 @@ def _rows() -> str:
     out = ["9B | FWAIT | wait", "DF @E0 | FNSTSW rAX | fpu feat=fpu", *_arith()]
     out += [f"{code} @{m} | {name} | fpu feat=fpu" for code, text in _PLAIN.items() for m, name in _groups(text, 2)]
     for table, feat in ((_STACK, "fpu"), (_CMOV, "cmov")):
-        out += [f"{code} @{m}+i | {name} ST | fpu feat={feat}" for code, text in table.items() for m, name in _groups(text, 2)]
+        out += [f"{code} @{m}+i | {name} ST | fpu feat={feat} {_flags(name)}"
+                for code, text in table.items() for m, name in _groups(text, 2)]
     for table, feat in ((_MEMORY, "fpu"), (_SSE3, "pni")):
         out += [f"{code} /{reg} m | {name} {operand} | fpu feat={feat}"
                 for code, text in table.items() for reg, name, operand in _groups(text, 3)]
