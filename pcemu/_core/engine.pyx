@@ -886,6 +886,18 @@ cdef class CpuCore:
         self.memory.drop_code()
         return True
 
+    def block_ops(self, u64 pc):
+        """(pc, bytes long, handler) of each op of the block at pc in the present mode, decoded if need be; [] if that faults."""
+        cdef Block* b = lookup(self.c, pc, 1)
+        cdef Op* op
+        if b is NULL:
+            return []
+        found = []
+        for i in range(b.n):
+            op = &b.ops[b.n_ops - b.n + i]
+            found.append((pc + op.pcoff, op.length, handler_name(<int>(op.jit >> 48))))
+        return found
+
     def compiled_code(self):
         """(address, bytes) of all host code behind the thunks, for disassembly."""
         cdef Mach* m = self.memory.m
