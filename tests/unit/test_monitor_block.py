@@ -148,9 +148,9 @@ def test_an_error_of_the_disk(driver: Driver) -> None:
 
 def test_networks(driver: Driver) -> None:
     assert driver.shell.run("info network") == (
-        "nic0: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:11:22:33\n \\ h0: index=0,type=hubport,hubid=1\n")
+        "hub 1\n \\ h0: nic0: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:11:22:33\n")
     driver.run("netdev_add", type="hubport", id="h1", hubid=3)
-    assert "\nh1: index=0,type=hubport,hubid=3\n" in driver.shell.run("info network")
+    assert "hub 3\n \\ h1" in driver.shell.run("info network")
     assert driver.error("netdev_add", type="hubport", id="h1", hubid=3) == "Duplicate ID 'h1' for netdev"
     assert driver.error("netdev_add", type="hubport", id="h2", hubid={"a": None}).startswith("Invalid parameter type")
     driver.run("netdev_del", id="h1")
