@@ -11,7 +11,7 @@ register that the node refers to changes, or, out of line, where an op turns out
 
 Counts are as in the interpreter: a block's head pays for all of it, a fault gives back what did not run.
 """
-from libc.stdlib cimport calloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from pcemu._core.access cimport *
@@ -55,7 +55,8 @@ ctypedef Op* (*EnterFn)(Cpu* c, u8* code) noexcept nogil
 
 cdef enum:
     HEAT = 12               # executions before a block is compiled
-    ROOM = 48 << 10         # no block's code is longer
+    ROOM = 48 << 10         # no unit's code is longer: one that grows beyond is left to the interpreter
+    MARGIN = 2 << 10        # ... and no instruction's, nor a stub's
     X_ROOM = 16 << 10       # ... of that, stubs that save and restore vector registers
 
 
@@ -515,6 +516,9 @@ cdef void write_stubs(J* j) noexcept nogil:
     cdef Stub* s
     j.xv = j.xd = 0
     while i < j.n_stubs:                # far jumps add more
+        if j.end - j.p < MARGIN:
+            j.failed = 1
+            return
         s = &j.stubs[i]
         i += 1
         patch_rw(s.at, j.p)
@@ -682,6 +686,7 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     t0 = mmu.host_ns()
     start = m.code_rw + m.code_used
     j.p = start
+    j.end = start + ROOM
     j.rx = m.code_rx - m.code_rw
     j.c = c
     j.b = b
@@ -766,7 +771,7 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
             j.xsize += 9 * <u32>(popcount64(j.xv) + popcount64(j.stubs[first].xd))
             first += 1
         track(j, op, r)
-        if j.failed or j.p - start > ROOM - X_ROOM - 8192:
+        if j.failed or j.end - j.p < X_ROOM + MARGIN:
             return
     if not op.props & OP_END:
         j.op = op + 1
@@ -841,6 +846,8 @@ cdef bint jit_init(Mach* m, u64 size) noexcept:
     if m.calls is NULL:
         return 0
     if not map_twice(size, &m.code_rw, &m.code_rx):
+        free(m.calls)
+        m.calls = NULL
         m.code_rx = NULL
         return 0
     m.code_size = size
