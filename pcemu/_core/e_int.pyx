@@ -10,7 +10,9 @@ cdef void moffs(J* j, Op* op, int size, bint write) noexcept nogil:
     check(j, size, write, STUB_SLOW)
 
 
-cdef bint e_mov(J* j, Op* op, int sz, u32 form) noexcept nogil:
+cdef bint e_mov(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
+    cdef u32 form = r.form
     cdef int d = HR[gnum(sz, op.reg)]
     if form == FORM_RR:
         will_write(j, gnum(sz, op.reg), 0)
@@ -71,8 +73,11 @@ cdef inline u32 kind_of(u32 sub, int sz) noexcept nogil:
     return K_LOGIC
 
 
-cdef bint e_alu(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
+cdef bint e_alu(J* j, Op* op, EmitRow r) noexcept nogil:
     """ADD OR AND SUB XOR CMP."""
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
+    cdef u32 form = r.form
     cdef u32 need = j.live[j.i]
     cdef u32 kind = kind_of(sub, sz)
     cdef u32 opc = sub * 8 + (2 if sz == 0 else 3)
@@ -200,7 +205,9 @@ cdef void alu_loc_any(J* j, int sz, u32 sub, int dst, Op* op, u32 form, s64 v) n
         g_rm(j, sz, sub * 8 + (2 if sz == 0 else 3), dst, op.rm)
 
 
-cdef bint e_test(J* j, Op* op, int sz, u32 form) noexcept nogil:
+cdef bint e_test(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
+    cdef u32 form = r.form
     cdef u32 need = j.live[j.i]
     cdef s64 v = imm_of(sz, op.imm)
     cdef Loc src
@@ -228,7 +235,10 @@ cdef bint e_test(J* j, Op* op, int sz, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_adc(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
+cdef bint e_adc(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
+    cdef u32 form = r.form
     cdef u32 need = j.live[j.i]
     cdef int d = HR[gnum(sz, op.reg)]
     cdef Loc src, dst
@@ -275,8 +285,11 @@ cdef bint e_adc(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_unary(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
+cdef bint e_unary(J* j, Op* op, EmitRow r) noexcept nogil:
     """INC DEC NOT NEG."""
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
+    cdef u32 form = r.form
     cdef u32 need = j.live[j.i]
     cdef u32 opc = 0xFE if sz == 0 else 0xFF
     cdef u32 kind = (K_INC if sub == 0 else K_DEC) + sz if sub < 2 else K_SUB + sz
@@ -349,7 +362,8 @@ cdef bint e_unary(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_lea(J* j, Op* op, int sz) noexcept nogil:
+cdef bint e_lea(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
     cdef int d = HR[op.reg]
     cdef u32 seg = op.seg
     cdef int t
@@ -367,7 +381,10 @@ cdef bint e_lea(J* j, Op* op, int sz) noexcept nogil:
     return 1
 
 
-cdef bint e_movx(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
+cdef bint e_movx(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
+    cdef u32 form = r.form
     cdef u32 opc = 0x63 if sub == 4 else 0x0FB6 if sub == 0 else 0x0FB7 if sub == 1 else 0x0FBE if sub == 2 else 0x0FBF
     cdef int d = HR[op.reg]
     cdef int t = d if d >= 0 and sz >= 2 else H_T
@@ -398,8 +415,11 @@ cdef bint e_movx(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_shift(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
+cdef bint e_shift(J* j, Op* op, EmitRow r) noexcept nogil:
     """SHL SHR SAR. cc_src: shifted by one less."""
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
+    cdef u32 form = r.form
     cdef u32 need = j.live[j.i]
     cdef u32 cnt = op.imm & (63 if sz == 3 else 31)
     cdef int d, z = 3 if sz == 3 else 2
@@ -528,7 +548,10 @@ cdef bint e_shift_c(J* j, Op* op, int sz, u32 sub, u32 kind) noexcept nogil:
     return 1
 
 
-cdef bint e_rotate(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
+cdef bint e_rotate(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
+    cdef u32 form = r.form
     cdef int d = HR[gnum(sz, op.reg)]
     cdef u32 b8 = 0 if sz == 0 else 1
     cdef u32 need = j.live[j.i] & (FB_C | FB_O)
@@ -557,7 +580,9 @@ cdef bint e_rotate(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_imul(J* j, Op* op, int sz, u32 form) noexcept nogil:
+cdef bint e_imul(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
+    cdef u32 form = r.form
     cdef u32 need = j.live[j.i]
     cdef int d = HR[op.reg]
     cdef int t
@@ -605,7 +630,10 @@ cdef void overflow_src(J* j, u32 need) noexcept nogil:
         st_env(j, 3, H_CX, AT_CC_SRC)
 
 
-cdef bint e_mul(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
+cdef bint e_mul(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
+    cdef u32 form = r.form
     cdef u32 need = j.live[j.i]
     if sz < 2:
         return 0
@@ -624,8 +652,11 @@ cdef bint e_mul(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_div(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
+cdef bint e_div(J* j, Op* op, EmitRow r) noexcept nogil:
     """#DE is the handler's: the quotient is known to fit before the host divides."""
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
+    cdef u32 form = r.form
     if sz < 2:
         return 0
     if form == FORM_M and not plain(j):
@@ -664,7 +695,9 @@ cdef void sp_lea(J* j, int dst, s32 disp) noexcept nogil:
     rm(j, 3 if j.m64 else 2, 0x8D, dst, H_R13, disp)
 
 
-cdef bint e_push(J* j, Op* op, int sz, u32 form) noexcept nogil:
+cdef bint e_push(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
+    cdef u32 form = r.form
     cdef int n = 1 << sz
     cdef int h
     if not stack_ok(j, sz) or form == FORM_M:
@@ -684,7 +717,8 @@ cdef bint e_push(J* j, Op* op, int sz, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_pop(J* j, Op* op, int sz) noexcept nogil:
+cdef bint e_pop(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
     cdef int n = 1 << sz
     cdef int h = HR[op.reg]
     if not stack_ok(j, sz):
@@ -702,7 +736,8 @@ cdef bint e_pop(J* j, Op* op, int sz) noexcept nogil:
     return 1
 
 
-cdef bint e_leave(J* j, Op* op, int sz) noexcept nogil:
+cdef bint e_leave(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
     if not stack_ok(j, sz):
         return 0
     will_write(j, RSP, 0)
@@ -787,8 +822,10 @@ cdef void go(J* j, int slot, int cc) noexcept nogil:
     new_stub(j, j.p - 4, STUB_LINK).arg = slot
 
 
-cdef bint e_jcc(J* j, Op* op, int sz, u32 cc) noexcept nogil:
+cdef bint e_jcc(J* j, Op* op, EmitRow r) noexcept nogil:
     """In the middle of a unit: go on in the block that the unit has next, leave by a stub that writes the flags."""
+    cdef int sz = r.size
+    cdef u32 cc = r.sub
     cdef int next_ = j.next_slot
     if sz == 1:
         return 0
@@ -803,7 +840,8 @@ cdef bint e_jcc(J* j, Op* op, int sz, u32 cc) noexcept nogil:
     return 1
 
 
-cdef bint e_jmp(J* j, Op* op, int sz) noexcept nogil:
+cdef bint e_jmp(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
     if sz == 1:
         return 0
     if j.next_slot >= 0:
@@ -822,7 +860,8 @@ cdef void push_return(J* j, Op* op, int sz) noexcept nogil:
     sp_lea(j, H_R13, -n)
 
 
-cdef bint e_call(J* j, Op* op, int sz) noexcept nogil:
+cdef bint e_call(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
     if not stack_ok(j, sz):
         return 0
     detach(j)
@@ -832,7 +871,10 @@ cdef bint e_call(J* j, Op* op, int sz) noexcept nogil:
     return 1
 
 
-cdef bint e_jmpi(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
+cdef bint e_jmpi(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
+    cdef u32 form = r.form
     if sz != (3 if j.m64 else 2):
         return 0
     if form == FORM_M and op.am == AM_GENERAL:
@@ -861,7 +903,9 @@ cdef bint e_jmpi(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_ret(J* j, Op* op, int sz, u32 sub) noexcept nogil:
+cdef bint e_ret(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
     if not stack_ok(j, sz):
         return 0
     detach(j)
@@ -875,7 +919,9 @@ cdef bint e_ret(J* j, Op* op, int sz, u32 sub) noexcept nogil:
 
 # ---- conditions and the rest
 
-cdef bint e_setcc(J* j, Op* op, u32 cc, u32 form) noexcept nogil:
+cdef bint e_setcc(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef u32 cc = r.sub
+    cdef u32 form = r.form
     cdef int h
     if form == FORM_R:
         will_write(j, op.reg >> 3, 0)
@@ -901,7 +947,10 @@ cdef bint e_setcc(J* j, Op* op, u32 cc, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_cmovcc(J* j, Op* op, int sz, u32 cc, u32 form) noexcept nogil:
+cdef bint e_cmovcc(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
+    cdef u32 cc = r.sub
+    cdef u32 form = r.form
     cdef int d = HR[op.reg]
     if form == FORM_RM:
         if not plain(j):
@@ -924,7 +973,9 @@ cdef bint e_cmovcc(J* j, Op* op, int sz, u32 cc, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_xchg(J* j, Op* op, int sz, u32 form) noexcept nogil:
+cdef bint e_xchg(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
+    cdef u32 form = r.form
     if sz < 2:
         return 0
     if form == FORM_RR:
@@ -950,8 +1001,11 @@ cdef bint e_xchg(J* j, Op* op, int sz, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_bt(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
+cdef bint e_bt(J* j, Op* op, EmitRow r) noexcept nogil:
     """BT BTS BTR BTC: only CF changes."""
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
+    cdef u32 form = r.form
     cdef u32 need = j.live[j.i] & FB_C
     cdef int d = HR[op.reg]
     if form == FORM_MI:
@@ -994,8 +1048,11 @@ cdef bint e_bt(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_scan(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
+cdef bint e_scan(J* j, Op* op, EmitRow r) noexcept nogil:
     """BSF BSR TZCNT LZCNT POPCNT."""
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
+    cdef u32 form = r.form
     cdef u32 need = j.live[j.i]
     cdef int d = HR[op.reg], t
     if sz == 1 or sub == 4 and not has_popcnt or 2 <= sub < 4 and not has_bmi:
@@ -1044,7 +1101,8 @@ cdef bint e_scan(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_cmpxchg(J* j, Op* op, int sz) noexcept nogil:
+cdef bint e_cmpxchg(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
     cdef u32 need = j.live[j.i]
     cdef int s = HR[op.reg]
     if sz < 2 or not plain(j):
@@ -1068,7 +1126,8 @@ cdef bint e_cmpxchg(J* j, Op* op, int sz) noexcept nogil:
     return 1
 
 
-cdef bint e_xadd(J* j, Op* op, int sz) noexcept nogil:
+cdef bint e_xadd(J* j, Op* op, EmitRow r) noexcept nogil:
+    cdef int sz = r.size
     cdef u32 need = j.live[j.i]
     cdef Loc src
     if sz < 2 or not plain(j):
@@ -1090,8 +1149,11 @@ cdef bint e_xadd(J* j, Op* op, int sz) noexcept nogil:
     return 1
 
 
-cdef bint e_shd(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
+cdef bint e_shd(J* j, Op* op, EmitRow r) noexcept nogil:
     """SHLD SHRD by an immediate (by CL where the flags do not matter)."""
+    cdef int sz = r.size
+    cdef u32 sub = r.sub
+    cdef u32 form = r.form
     cdef u32 need = j.live[j.i]
     cdef u32 cnt = op.imm & (63 if sz == 3 else 31)
     cdef int d = HR[op.reg], s = HR[op.rm]
@@ -1129,98 +1191,87 @@ cdef bint e_shd(J* j, Op* op, int sz, u32 sub, u32 form) noexcept nogil:
     return 1
 
 
-cdef bint e_dir(J* j, u32 sub) noexcept nogil:
+cdef bint e_dir(J* j, Op* op, EmitRow r) noexcept nogil:
     """CLD STD."""
+    cdef u32 sub = r.sub
     rm(j, 2, 0x81, 1 if sub else 4, H_ENV, AT_EFLAGS)
     e32(j, F_DF if sub else ~<u32>F_DF)
     j.in_host = 0
     return 1
 
 
-cdef bint emit_int(J* j, Op* op, EmitRow r) noexcept nogil:
-    cdef int sz = r.size
-    if r.cls == E_MOV:
-        return e_mov(j, op, sz, r.form)
-    if r.cls == E_ALU:
-        return e_alu(j, op, sz, r.sub, r.form)
-    if r.cls == E_JCC:
-        return e_jcc(j, op, sz, r.sub)
-    if r.cls == E_LEA:
-        return e_lea(j, op, sz)
-    if r.cls == E_TEST:
-        return e_test(j, op, sz, r.form)
-    if r.cls == E_PUSH:
-        return e_push(j, op, sz, r.form)
-    if r.cls == E_POP:
-        return e_pop(j, op, sz)
-    if r.cls == E_CALL:
-        return e_call(j, op, sz)
-    if r.cls == E_RET:
-        return e_ret(j, op, sz, r.sub)
-    if r.cls == E_MOVX:
-        return e_movx(j, op, sz, r.sub, r.form)
-    if r.cls == E_SHIFT:
-        return e_shift(j, op, sz, r.sub, r.form)
-    if r.cls == E_JMP:
-        return e_jmp(j, op, sz)
-    if r.cls == E_UNARY:
-        return e_unary(j, op, sz, r.sub, r.form)
-    if r.cls == E_JMPI:
-        return e_jmpi(j, op, sz, r.sub, r.form)
-    if r.cls == E_ADC:
-        return e_adc(j, op, sz, r.sub, r.form)
-    if r.cls == E_ROTATE:
-        return e_rotate(j, op, sz, r.sub, r.form)
-    if r.cls == E_IMUL:
-        return e_imul(j, op, sz, r.form)
-    if r.cls == E_MUL:
-        return e_mul(j, op, sz, r.sub, r.form)
-    if r.cls == E_DIV:
-        return e_div(j, op, sz, r.sub, r.form)
-    if r.cls == E_LEAVE:
-        return e_leave(j, op, sz)
-    if r.cls == E_SETCC:
-        return e_setcc(j, op, r.sub, r.form)
-    if r.cls == E_CMOVCC:
-        return e_cmovcc(j, op, sz, r.sub, r.form)
-    if r.cls == E_CBW:
-        will_write(j, RAX, 0)
-        e_prefix(j, sz, 0, 0, 0, 0)
-        e8(j, 0x98)
-        return 1
-    if r.cls == E_CWD:
-        will_write(j, RDX, 0)
-        e_prefix(j, sz, 0, 0, 0, 0)
-        e8(j, 0x99)
-        return 1
-    if r.cls == E_BSWAP:
-        if sz < 2:
-            return 0
-        will_write(j, op.reg, 0)
-        ld_g(j, sz, H_T, op.reg)
-        bswap(j, sz, H_T)
-        st_g(j, sz, H_T, op.reg)
-        return 1
-    if r.cls == E_XCHG:
-        return e_xchg(j, op, sz, r.form)
-    if r.cls == E_NOP:
-        return r.form != FORM_RR or op.reg == op.rm     # 41 90 is an exchange
-    if r.cls == E_BT:
-        return e_bt(j, op, sz, r.sub, r.form)
-    if r.cls == E_SCAN:
-        return e_scan(j, op, sz, r.sub, r.form)
-    if r.cls == E_CMPXCHG:
-        return e_cmpxchg(j, op, sz)
-    if r.cls == E_XADD:
-        return e_xadd(j, op, sz)
-    if r.cls == E_SHD:
-        return e_shd(j, op, sz, r.sub, r.form)
-    if r.cls == E_DIR:
-        return e_dir(j, r.sub)
+cdef bint e_cbw(J* j, Op* op, EmitRow r) noexcept nogil:
+    will_write(j, RAX, 0)
+    e_prefix(j, r.size, 0, 0, 0, 0)
+    e8(j, 0x98)
+    return 1
+
+
+cdef bint e_cwd(J* j, Op* op, EmitRow r) noexcept nogil:
+    will_write(j, RDX, 0)
+    e_prefix(j, r.size, 0, 0, 0, 0)
+    e8(j, 0x99)
+    return 1
+
+
+cdef bint e_bswap(J* j, Op* op, EmitRow r) noexcept nogil:
+    if r.size < 2:
+        return 0
+    will_write(j, op.reg, 0)
+    ld_g(j, r.size, H_T, op.reg)
+    e_prefix(j, r.size, 0, 0, H_T, 0)
+    e8(j, 0x0F)
+    e8(j, 0xC8 | (H_T & 7))
+    st_g(j, r.size, H_T, op.reg)
+    return 1
+
+
+cdef bint e_nop(J* j, Op* op, EmitRow r) noexcept nogil:
+    return r.form != FORM_RR or op.reg == op.rm         # 41 90 is an exchange
+
+
+cdef bint e_none(J* j, Op* op, EmitRow r) noexcept nogil:
     return 0
 
 
-cdef inline void bswap(J* j, int sz, int reg) noexcept nogil:
-    e_prefix(j, sz, 0, 0, reg, 0)
-    e8(j, 0x0F)
-    e8(j, 0xC8 | (reg & 7))
+ctypedef bint (*EmitFn)(J* j, Op* op, EmitRow r) noexcept nogil
+
+cdef EmitFn[64] emitters                # by class
+emitters[E_NONE] = e_none
+emitters[E_MOV] = e_mov
+emitters[E_ALU] = e_alu
+emitters[E_TEST] = e_test
+emitters[E_ADC] = e_adc
+emitters[E_UNARY] = e_unary
+emitters[E_LEA] = e_lea
+emitters[E_MOVX] = e_movx
+emitters[E_SHIFT] = e_shift
+emitters[E_ROTATE] = e_rotate
+emitters[E_IMUL] = e_imul
+emitters[E_MUL] = e_mul
+emitters[E_DIV] = e_div
+emitters[E_PUSH] = e_push
+emitters[E_POP] = e_pop
+emitters[E_LEAVE] = e_leave
+emitters[E_JCC] = e_jcc
+emitters[E_JMP] = e_jmp
+emitters[E_CALL] = e_call
+emitters[E_JMPI] = e_jmpi
+emitters[E_RET] = e_ret
+emitters[E_SETCC] = e_setcc
+emitters[E_CMOVCC] = e_cmovcc
+emitters[E_CBW] = e_cbw
+emitters[E_CWD] = e_cwd
+emitters[E_BSWAP] = e_bswap
+emitters[E_XCHG] = e_xchg
+emitters[E_NOP] = e_nop
+emitters[E_BT] = e_bt
+emitters[E_SCAN] = e_scan
+emitters[E_CMPXCHG] = e_cmpxchg
+emitters[E_XADD] = e_xadd
+emitters[E_SHD] = e_shd
+emitters[E_DIR] = e_dir
+
+
+cdef bint emit_int(J* j, Op* op, EmitRow r) noexcept nogil:
+    return emitters[r.cls](j, op, r)

@@ -665,7 +665,7 @@ cdef u32 changes(J* j, Op* op, EmitRow r, int* reg, s64* by) noexcept nogil:
         return 1 << RAX
     if r.cls == E_CWD:
         return 1 << RDX
-    if r.cls == E_TEST or r.cls == E_NOP or r.cls == E_JCC or r.cls == E_JMP or r.cls == E_DIR or r.cls == E_CARRY:
+    if r.cls == E_TEST or r.cls == E_NOP or r.cls == E_JCC or r.cls == E_JMP or r.cls == E_DIR:
         return 0
     if r.cls == E_ALU and r.sub == 7:
         return 0

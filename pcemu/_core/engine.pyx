@@ -618,7 +618,7 @@ cdef class CpuCore:
             self.c.feat[i] = word
         self.load_cpuid()
         self.reset()
-        forced = os.environ.get("PCEMU_JIT", "")        # whole test suites on either engine: executions before compiling, or "off"
+        forced = os.environ.get("PCEMU_JIT", "")        # whole test suites on either engine: executions before compiling
         if forced.isdigit():
             self.enable_jit(heat=int(forced))
 

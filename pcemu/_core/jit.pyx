@@ -112,6 +112,11 @@ cdef u8* do_slow(Cpu* c, void* arg, u64 unit) noexcept nogil:
     return NULL
 
 
+cdef inline u8* to_engine(Cpu* c, u64 pc) noexcept nogil:
+    c.jtmp = <u64>leave(c, pc)
+    return NULL
+
+
 cdef inline bint pay(Cpu* c) noexcept nogil:
     """The interpreter has paid for the block c.cur: the rest of the unit."""
     c.budget -= c.cur.unit_n - c.cur.n
@@ -143,11 +148,7 @@ cdef u8* do_budget(Cpu* c, void* arg, u64 unit) noexcept nogil:
     cdef Block* b = <Block*>arg
     c.budget += (<u32*>b.head)[0]
     place(c, b)
-    c.pc = c.r[R_PC]
-    c.link = NULL
-    c.exit = EXIT_PC
-    c.jtmp = 0
-    return NULL
+    return to_engine(c, c.r[R_PC])
 
 
 cdef Block* known_block(Cpu* c, u64 pc) noexcept nogil:
@@ -188,10 +189,8 @@ cdef inline u8* link(Cpu* c, Block* b, Block** chain, u8* site, u64 pc) noexcept
         t = known_block(c, pc) if b.n != N_DEAD else NULL
         chain[0] = t
         if t is NULL:
+            to_engine(c, pc)
             c.link = chain if b.n != N_DEAD else NULL
-            c.pc = pc
-            c.exit = EXIT_PC
-            c.jtmp = 0
             return NULL
     if t.entry is not NULL and site is not NULL and b.n != N_DEAD:
         patch_rw(site, t.entry - c.m.code_rx + c.m.code_rw)
@@ -225,10 +224,7 @@ cdef u8* do_goto(Cpu* c, void* arg, u64 unit) noexcept nogil:
     b = known_block(c, pc)
     if b is not NULL:
         return to_block(c, b, pc)
-    c.pc = pc
-    c.exit = EXIT_PC
-    c.jtmp = 0
-    return NULL
+    return to_engine(c, pc)
 
 
 cdef u8* do_xlink(Cpu* c, void* arg, u64 unit) noexcept nogil:
@@ -242,10 +238,7 @@ cdef u8* do_xlink(Cpu* c, void* arg, u64 unit) noexcept nogil:
     c.link = NULL
     t = known_block(c, pc)
     if t is NULL:
-        c.pc = pc
-        c.exit = EXIT_PC
-        c.jtmp = 0
-        return NULL
+        return to_engine(c, pc)
     if t.entry is not NULL and not near_hole(c, pc):
         (<u64*>(x + X_PGPC))[0] = c.pgpc
         (<u32*>(x + X_GEN))[0] = <u32>(c.jckey >> 32)
@@ -277,10 +270,7 @@ cdef u8* do_xguard(Cpu* c, void* arg, u64 unit) noexcept nogil:
         (<u32*>(x + X_GEN))[0] = <u32>(c.jckey >> 32)
         (<u64*>(x + X_HOST2))[0] = <u64>next_page(c, c.r[R_PC])
         return b.entry
-    c.pc = c.r[R_PC]
-    c.exit = EXIT_PC
-    c.jtmp = 0
-    return NULL
+    return to_engine(c, c.r[R_PC])
 
 
 cdef u8* do_rest(Cpu* c, void* arg, u64 unit) noexcept nogil:
@@ -356,8 +346,8 @@ cdef void make_thunks(J* j) noexcept:
     cdef u8* base = j.p
     cdef u8* at
     cdef int i
-    cdef void* fns[9]
-    cdef int nums[9]
+    cdef void* fns[8]
+    cdef int[8] nums
     # Op* enter(Cpu* c, u8* code)
     thunk_at[T_ENTER] = <u32>(j.p - base)
     for i in (H_BX, H_BP, 12, 13, 14, 15):
@@ -392,17 +382,10 @@ cdef void make_thunks(J* j) noexcept:
     rm(j, 3, 0x8D, H_SP, H_SP, 8)
     jmp_rx(j, base + j.rx + thunk_at[T_EXIT])
     # jumped to: something that ends in another block, or leaves
-    fns[0] = <void*>do_end
-    fns[1] = <void*>do_budget
-    fns[2] = <void*>do_link
-    fns[3] = <void*>do_end
-    fns[4] = <void*>do_goto
-    fns[5] = <void*>do_interp
-    fns[6] = <void*>do_rest
-    fns[7] = <void*>do_xlink
-    fns[8] = <void*>do_xguard
-    nums[:] = [T_END, T_BUDGET, T_LINK, T_END, T_GOTO, T_INTERP, T_REST, T_XLINK, T_XGUARD]
-    for i in range(9):
+    nums[:] = [T_END, T_BUDGET, T_LINK, T_GOTO, T_INTERP, T_REST, T_XLINK, T_XGUARD]
+    fns[:] = [<void*>do_end, <void*>do_budget, <void*>do_link, <void*>do_goto, <void*>do_interp, <void*>do_rest, <void*>do_xlink,
+              <void*>do_xguard]
+    for i in range(8):
         thunk_at[nums[i]] = <u32>(j.p - base)
         if nums[i] == T_GOTO:
             st_env(j, 3, H_CX, AT_JTMP)
@@ -471,7 +454,7 @@ cdef bint may_leave(J* j, Op* op, EmitRow r) noexcept nogil:
         return 1
     if r.cls >= E_VEC:
         return r.sub & V_FP and j.mode & M_FPX
-    return (r.cls == E_PUSH or r.cls == E_POP or r.cls == E_LEAVE or r.cls == E_DIV or r.cls == E_CARRY)
+    return (r.cls == E_PUSH or r.cls == E_POP or r.cls == E_LEAVE or r.cls == E_DIV)
 
 
 cdef void liveness(J* j) noexcept nogil:

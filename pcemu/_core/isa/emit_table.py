@@ -50,7 +50,6 @@ RULES: list[tuple[str, str, str]] = [
     ("cmpxchg", "cmpxchg", "mr"),
     ("xadd", "xadd", "mr"),
     ("shd", "shld=0 shrd=1", "rri rrc"),
-    ("carry", "clc=0 stc=1 cmc=2", ""),
     ("dir", "cld=0 std=1", ""),
 ]
 
