@@ -160,7 +160,7 @@ cdef Block* known_block(Cpu* c, u64 pc) noexcept nogil:
         return e.block
     if c.mode & M_LIM:
         return NULL
-    t = &c.tlb_x[(pc >> 12) & TLB_MASK]
+    t = &c.tlb_x[mmu.tx_slot(pc)]
     if t.tag != pc & ~<u64>4095:
         return NULL
     b = blocks.find_block(c.m, <u64>(t.host - c.m.ram) + (pc & 4095), c.mode)
@@ -249,7 +249,7 @@ cdef u8* do_xlink(Cpu* c, void* arg, u64 unit) noexcept nogil:
 cdef inline u8* next_page(Cpu* c, u64 pc) noexcept nogil:
     """Host address of the page behind pc's, if the TLB holds it for code."""
     cdef u64 page = (pc & ~<u64>4095) + 4096
-    cdef TlbEntry* t = &c.tlb_x[(page >> 12) & TLB_MASK]
+    cdef TlbEntry* t = &c.tlb_x[mmu.tx_slot(page)]
     return t.host if t.tag == page else NULL
 
 
