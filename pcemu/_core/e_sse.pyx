@@ -194,7 +194,7 @@ cdef bint emit_sse(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef Encoding e = encodings[op.kind]
     cdef u32 size = r.sub & 7
     cdef u32 w = 0
-    if r.cls < E_VEC or r.cls > E_VFLAGS or not have[e.host] or r.sub & V_FP and j.mode & M_FPX:
+    if not have[e.host] or r.sub & V_FP and j.mode & M_FPX:
         return 0
     if r.form != FORM_RR and r.form != FORM_RRI and r.form != FORM_RI and not plain(j):
         return 0
@@ -215,3 +215,7 @@ cdef bint emit_sse(J* j, Op* op, EmitRow r) noexcept nogil:
     else:
         e_vflags(j, op, e, r.sub, size, r.form)
     return 1
+
+
+for _i in (E_VEC, E_VST, E_VTOG, E_GTOV, E_VFLAGS):
+    emitters[_i] = emit_sse

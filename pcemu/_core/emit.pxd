@@ -168,6 +168,12 @@ cdef struct J:          # the block being compiled
 cdef extern from "gen/emit.h" nogil:
     ctypedef struct EmitRow:
         u8 cls, sub, form, size
+        u8 access       # A_*
+        u8 width        # bytes accessed
+        u16 changes     # guest registers: the first eight by number, then C_*
+        u8 step         # STEP_*: a change by an amount known beforehand
+        u8 kills        # flags (FB_*) that it gives a new value whatever happens, KILLS_IF_COUNT
+        u8 faults       # FAULTS_*
     const EmitRow* emit_rows
     enum:
         E_NONE, E_MOV, E_ALU, E_TEST, E_ADC, E_UNARY, E_LEA, E_MOVX, E_SHIFT, E_ROTATE, E_IMUL, E_MUL, E_DIV, E_PUSH, E_POP, E_LEAVE
@@ -176,6 +182,11 @@ cdef extern from "gen/emit.h" nogil:
         FORM_NONE, FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_R, FORM_M, FORM_I, FORM_J, FORM_RC, FORM_MC, FORM_RRI, FORM_RMI
         FORM_RRC, FORM_MRI, FORM_RO, FORM_OR
         V_ALIGNED, V_WHOLE, V_SELF, V_FP, V_XMM0, ENC_SWAP
+        A_READ, A_WRITE, A_OPERAND, A_PUSH, A_POP, A_OTHER
+        C_FIRST, C_SECOND, C_ALL
+        STEP_NONE, STEP_PUSH, STEP_POP, STEP_ADD, STEP_SUB, STEP_INC, STEP_DEC, STEP_LEA
+        KILLS_IF_COUNT
+        FAULTS_NEVER, FAULTS_ALWAYS, FAULTS_FP
         HOST_PNI, HOST_SSSE3, HOST_SSE4_1, HOST_SSE4_2, HOST_AES, HOST_PCLMULQDQ
     ctypedef struct Encoding:
         u8 prefix, map, opcode, modrm, host
@@ -209,6 +220,11 @@ cdef enum:              # places in the code of a jump into another page (far_ju
 cdef u32[20] thunk_at           # their offsets
 cdef int[16] HR                 # host register of a guest register, or NO_REG
 
+# An emitter returns False where the handler shall do it; nothing has been written then.
+ctypedef bint (*EmitFn)(J* j, Op* op, EmitRow r) noexcept nogil
+
+cdef EmitFn[256] emitters       # by class; each e_*.pyx enters its own
+
 cdef bint has_popcnt
 cdef bint has_bmi
 
@@ -224,6 +240,7 @@ cdef void alu_ri(J* j, int sz, u32 sub, int reg, s64 v) noexcept nogil
 cdef Loc loc_g(int g) noexcept nogil
 cdef Loc loc_imm(s64 v) noexcept nogil
 cdef Loc loc_env() noexcept nogil
+cdef Loc loc_none() noexcept nogil
 cdef void set_node(J* j, u32 type_, u32 kind, int sz, Loc res, Loc src, int prior, int host) noexcept nogil
 cdef void set_dead(J* j) noexcept nogil
 cdef void set_env(J* j, int host) noexcept nogil
@@ -252,6 +269,10 @@ cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void mem(J* j, int size, bint write) noexcept nogil
 cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) noexcept nogil
 cdef void track(J* j, Op* op, EmitRow r) noexcept nogil
+cdef u32 kills(Op* op, EmitRow r) noexcept nogil
+cdef bint may_leave(J* j, Op* op, EmitRow r) noexcept nogil
+cdef bint stack_ok(J* j, int sz) noexcept nogil
+cdef void sp_lea(J* j, int dst, s32 disp) noexcept nogil
 cdef void x_move(J* j, u32 opc, u32 regs) noexcept nogil
 cdef void x_load(J* j, int r) noexcept nogil
 cdef void x_changed(J* j, int r) noexcept nogil

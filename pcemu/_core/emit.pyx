@@ -31,6 +31,15 @@ cdef u32[20] thunk_at
 assert AT_VEC % 32 == 0                 # MOVAPS
 
 
+cdef bint e_none(J* j, Op* op, EmitRow r) noexcept nogil:
+    return 0
+
+
+cdef EmitFn[256] emitters
+for _i in range(256):
+    emitters[_i] = e_none
+
+
 # ============================================================================================== guest registers
 
 cdef int gnum(int sz, int g) noexcept nogil:
@@ -133,6 +142,15 @@ cdef Loc loc_imm(s64 v) noexcept nogil:
 cdef Loc loc_env() noexcept nogil:
     cdef Loc l
     l.t = L_ENV
+    l.g = 0
+    l.imm = 0
+    return l
+
+
+cdef Loc loc_none() noexcept nogil:
+    """K_LOGIC has no second operand."""
+    cdef Loc l
+    l.t = L_NONE
     l.g = 0
     l.imm = 0
     return l
@@ -595,102 +613,77 @@ cdef void mem(J* j, int size, bint write) noexcept nogil:
     check(j, size, write, STUB_SLOW)
 
 
-# ---- groups: one check for neighbouring accesses off one base
+cdef bint stack_ok(J* j, int sz) noexcept nogil:
+    """Pushes of this size, with a flat stack?"""
+    return sz == (3 if j.m64 else 2)
 
-cdef bint access(Op* op, EmitRow r, int* base, s64* disp, int* size, bint* write) noexcept nogil:
-    """Does the op access base + disp (and nothing else), by an emitter of ours?"""
-    size[0] = 1 << r.size
-    if r.cls == E_PUSH and r.form != FORM_M or r.cls == E_CALL:
-        base[0] = RSP
-        disp[0] = -size[0]
-        write[0] = 1
+
+cdef void sp_lea(J* j, int dst, s32 disp) noexcept nogil:
+    rm(j, 3 if j.m64 else 2, 0x8D, dst, H_R13, disp)
+
+
+# ---- what the table says of an instruction
+
+cdef u32 kills(Op* op, EmitRow r) noexcept nogil:
+    """Flags that the op gives a new value whatever happens."""
+    if r.kills & KILLS_IF_COUNT:
+        return r.kills & FB_ALL if op.imm & (63 if r.size == 3 else 31) else 0
+    return r.kills
+
+
+cdef bint may_leave(J* j, Op* op, EmitRow r) noexcept nogil:
+    """Can the op fault, or is it the handler's anyway?"""
+    if r.cls == E_NONE or op.props & OP_END or r.access:
         return 1
-    if r.cls == E_POP or r.cls == E_RET:
-        base[0] = RSP
-        disp[0] = 0
-        write[0] = 0
-        return 1
-    if r.cls == E_NONE or r.cls == E_LEA or r.cls == E_NOP or r.cls > E_VFLAGS or op.base >= 16 or op.index < 16:
-        return 0
-    if op.seg == FS or op.seg == GS or op.am == AM_GENERAL:
-        return 0
-    base[0] = op.base
-    disp[0] = op.disp
-    if r.cls >= E_VEC:
-        write[0] = r.cls == E_VST
-        if r.sub & 7 != 7:
-            size[0] = 1 << (r.sub & 7)
-        return r.form == FORM_RM or r.form == FORM_RMI or r.form == FORM_MR or r.form == FORM_MRI
-    if r.form == FORM_RM or r.form == FORM_RMI:
-        write[0] = 0
-        if r.cls == E_MOVX:
-            size[0] = 4 if r.sub == 4 else 2 if r.sub & 1 else 1
-        return 1
-    if r.form == FORM_MR or r.form == FORM_MI or r.form == FORM_M:
-        write[0] = not (r.cls == E_TEST or r.cls == E_ALU and r.sub == 7 or r.cls == E_MUL or r.cls == E_DIV or r.cls == E_JMPI
-                        or r.cls == E_BT and r.sub == 4)
-        if r.cls == E_PUSH or r.cls == E_ADC:
-            return 0
-        if r.cls == E_SETCC:
-            size[0] = 1
-        return 1
-    return 0
+    return r.faults == FAULTS_ALWAYS or r.faults == FAULTS_FP and j.mode & M_FPX
 
 
 cdef u32 changes(J* j, Op* op, EmitRow r, int* reg, s64* by) noexcept nogil:
     """Guest registers that the op changes, as a mask; but `reg` (or NO_REG) by an amount known beforehand."""
-    cdef u32 d = <u32>1 << gnum(r.size, op.reg)
-    cdef int full = 3 if j.m64 else 2
+    cdef u32 mask = r.changes & 0xFF
+    cdef u32 step = r.step
     reg[0] = NO_REG
     by[0] = 0
-    if r.cls == E_NONE or r.cls > E_VFLAGS:
+    if r.changes & C_ALL:
         return 0xFFFF
-    if r.cls >= E_VEC:
-        return d if r.cls == E_VTOG else 0
-    if r.cls == E_PUSH:
-        reg[0] = RSP
-        by[0] = -(1 << r.size)
+    if r.changes & C_FIRST:
+        mask |= <u32>1 << gnum(r.size, op.reg)
+    if r.changes & C_SECOND:
+        mask |= <u32>1 << gnum(r.size, op.rm)
+    if step == STEP_NONE:
+        return mask
+    if step <= STEP_POP:
+        if not mask >> RSP & 1:
+            reg[0] = RSP
+            by[0] = -(1 << r.size) if step == STEP_PUSH else 1 << r.size
+        return mask
+    if r.size != (3 if j.m64 else 2) or step == STEP_LEA and (op.base != op.reg or op.index < 16 or op.am == AM_GENERAL):
+        return mask
+    reg[0] = op.reg
+    if step == STEP_ADD or step == STEP_SUB:
+        by[0] = imm_of(r.size, op.imm) if step == STEP_ADD else -imm_of(r.size, op.imm)
+    elif step == STEP_LEA:
+        by[0] = op.disp
+    else:
+        by[0] = 1 if step == STEP_INC else -1
+    return 0
+
+
+# ---- groups: one check for neighbouring accesses off one base
+
+cdef bint access(Op* op, EmitRow r, int* base, s64* disp, int* size, bint* write) noexcept nogil:
+    """Does the op access base + disp (and nothing else), by an emitter of ours?"""
+    size[0] = r.width
+    write[0] = (r.access & A_WRITE) != 0
+    if r.access & (A_PUSH | A_POP):
+        base[0] = RSP
+        disp[0] = -size[0] if r.access & A_PUSH else 0
+        return 1
+    if not r.access & A_OPERAND or op.base >= 16 or op.index < 16 or op.seg == FS or op.seg == GS or op.am == AM_GENERAL:
         return 0
-    if r.cls == E_POP:
-        if op.reg == RSP:
-            return d
-        reg[0] = RSP
-        by[0] = 1 << r.size
-        return d
-    if r.cls == E_LEAVE:
-        return 1 << RSP | 1 << RBP
-    if r.cls == E_MUL or r.cls == E_DIV:
-        return 1 << RAX | 1 << RDX
-    if r.cls == E_CBW or r.cls == E_CMPXCHG:
-        return 1 << RAX
-    if r.cls == E_CWD:
-        return 1 << RDX
-    if r.cls == E_TEST or r.cls == E_NOP or r.cls == E_JCC or r.cls == E_JMP or r.cls == E_DIR:
-        return 0
-    if r.cls == E_ALU and r.sub == 7:
-        return 0
-    if r.cls == E_XCHG:
-        return d | (1 << gnum(r.size, op.rm) if r.form == FORM_RR else 0)
-    if r.cls == E_XADD:
-        return d
-    if r.cls == E_SETCC:
-        return 0 if r.form == FORM_M else <u32>1 << (op.reg >> 3)
-    if r.form == FORM_MR or r.form == FORM_MI or r.form == FORM_M or r.form == FORM_MC or r.form == FORM_OR:
-        return 0
-    if r.size == full:
-        if r.cls == E_ALU and r.form == FORM_RI and (r.sub == 0 or r.sub == 5):
-            reg[0] = op.reg
-            by[0] = imm_of(r.size, op.imm) if r.sub == 0 else -imm_of(r.size, op.imm)
-            return 0
-        if r.cls == E_UNARY and r.sub < 2:
-            reg[0] = op.reg
-            by[0] = 1 if r.sub == 0 else -1
-            return 0
-        if r.cls == E_LEA and op.base == op.reg and op.index >= 16 and op.am != AM_GENERAL:
-            reg[0] = op.reg
-            by[0] = op.disp
-            return 0
-    return d
+    base[0] = op.base
+    disp[0] = op.disp
+    return 1
 
 
 cdef void track(J* j, Op* op, EmitRow r) noexcept nogil:
@@ -728,7 +721,7 @@ cdef bint foresee(J* j, int g, s64* lo, s64* hi, bint* write) noexcept nogil:
                 write[0] |= w
                 n += 1
         mask = changes(j, op, r, &reg, &by)
-        if mask >> g & 1 or r.cls == E_NONE or r.cls > E_VFLAGS:
+        if mask >> g & 1:
             break
         if reg == g:
             moved += by

@@ -11,13 +11,14 @@ register that the node refers to changes, or, out of line, where an op turns out
 
 Counts are as in the interpreter: a block's head pays for all of it, a fault gives back what did not run.
 """
+from importlib import import_module
+
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from pcemu._core.access cimport *
 from pcemu._core.emit cimport *
-from pcemu._core.e_int cimport emit_int, far_jump, go, same_page
-from pcemu._core.e_sse cimport emit_sse
+from pcemu._core.e_flow cimport far_jump, go, same_page
 from pcemu._core cimport blocks, mmu
 
 cdef extern from *:
@@ -50,6 +51,9 @@ cdef extern from *:
     """
     const int PCEMU_JIT
     int map_twice "pcemu_map_twice"(size_t, u8**, u8**) nogil
+
+for _family in ("e_alu", "e_bits", "e_flow", "e_move", "e_shift", "e_sse"):     # they enter their emitters
+    import_module("pcemu._core." + _family)
 
 ctypedef Op* (*EnterFn)(Cpu* c, u8* code) noexcept nogil
 
@@ -420,43 +424,6 @@ cdef void make_thunks(J* j) noexcept:
 
 # ===================================================================================================== liveness
 
-cdef u32 kills(Op* op, EmitRow r) noexcept nogil:
-    """Flags that the op gives a new value whatever happens; only where its emitter, too, leaves nothing of the old ones."""
-    if r.cls == E_ALU or r.cls == E_TEST or r.cls == E_ADC or r.cls == E_IMUL or r.cls == E_CMPXCHG or r.cls == E_XADD or r.cls == E_SCAN:
-        return FB_ALL
-    if r.cls == E_MUL or r.cls == E_VFLAGS:
-        return FB_ALL
-    if r.cls == E_UNARY:
-        return FB_ALL & ~FB_C if r.sub < 2 else FB_ALL if r.sub == 3 else 0
-    if r.cls == E_SHIFT:
-        return FB_ALL if (r.form == FORM_RI or r.form == FORM_MI) and op.imm & (63 if r.size == 3 else 31) else 0
-    if r.cls == E_SHD:
-        return FB_ALL if r.form == FORM_RRI and op.imm & (63 if r.size == 3 else 31) and r.size >= 2 else 0
-    if r.cls == E_ROTATE:
-        return FB_C | FB_O if r.form == FORM_RI and op.imm & (63 if r.size == 3 else 31) else 0
-    if r.cls == E_BT and r.form != FORM_MR:
-        return FB_C
-    return 0
-
-
-cdef bint may_leave(J* j, Op* op, EmitRow r) noexcept nogil:
-    """Can the op fault, or is it the handler's anyway?"""
-    if r.cls == E_NONE or op.props & OP_END:
-        return 1
-    if r.form == FORM_RM and r.cls == E_LEA:
-        return 0
-    if r.cls == E_NOP:
-        return 0
-    if r.form == FORM_RO or r.form == FORM_OR:
-        return 1
-    if (r.form == FORM_RM or r.form == FORM_MR or r.form == FORM_MI or r.form == FORM_M or r.form == FORM_MC or r.form == FORM_RMI
-            or r.form == FORM_MRI):
-        return 1
-    if r.cls >= E_VEC:
-        return r.sub & V_FP and j.mode & M_FPX
-    return (r.cls == E_PUSH or r.cls == E_POP or r.cls == E_LEAVE or r.cls == E_DIV)
-
-
 cdef void liveness(J* j) noexcept nogil:
     cdef int i
     cdef u32 live = FB_ALL
@@ -746,7 +713,7 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
         if op.props & OP_END or j.xsize > X_ROOM - 1024:
             x_flush(j)
             j.xv = 0
-        if not (emit_sse(j, op, r) if r.cls >= E_VEC else emit_int(j, op, r)):
+        if not emitters[r.cls](j, op, r):
             by_handler(j, op)
         while first < j.n_stubs:
             j.stubs[first].back = j.p

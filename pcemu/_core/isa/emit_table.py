@@ -1,7 +1,23 @@
-"""Which emitter compiles which handler: by the handler's name, op_<mnemonic>_<forms>_<bits>.
+"""Which emitter compiles which handler, and what compiled code must know of the instruction: by the handler's name,
+op_<mnemonic>_<forms>_<bits>.
 
-A rule is (class, mnemonics, forms). The class names an emitter in jit.pyx; the rule's number for a mnemonic (its place in
-the list, unless given after ``=``) is what the emitter gets as `sub`. A handler without a rule is called.
+A rule is (class, mnemonics, forms, effects, flags). The class names an emitter in an e_*.pyx; the rule's number for a
+mnemonic (its place in the list, unless given after ``=``) is what the emitter gets as `sub`. A handler without a rule is
+called. The effects are what the instruction changes, and what else is to be known of it:
+
+    1, 2        its first, its second operand (a register or memory; an operand in memory that is not changed is read)
+    ax dx ...   this register
+    +i -i +1 -1 lea     its first operand, a register, by its immediate, by one, or (if base and destination are the same) by
+                the displacement: by how much is known beforehand
+    push pop    the stack pointer, by the operand's size; that is the access to memory, too
+    wN          N bytes of memory are accessed, not the operand's size
+    elsewhere   memory is accessed, but not by ModRM's base and displacement alone
+    nowhere     memory is not accessed
+    fault       faults without a memory operand
+    fp          faults where a floating-point exception is unmasked
+
+Flags: those (o s z a p c, * all) that it and its emitter give a new value whatever happens; n: if the immediate count is
+not zero.
 """
 from __future__ import annotations
 
@@ -16,41 +32,59 @@ def _cc(prefix: str) -> str:
 
 
 # sub of the arithmetic group is the machine's own: add or adc sbb and sub xor cmp
-RULES: list[tuple[str, str, str]] = [
-    ("mov", "mov", "rr ri rm mr mi ro or"),
-    ("alu", "add=0 or=1 and=4 sub=5 xor=6 cmp=7", "rr ri rm mr mi"),
-    ("test", "test", "rr ri rm mr mi"),
-    ("adc", "adc=2 sbb=3", "rr ri rm mr mi"),
-    ("unary", "inc=0 dec=1 not=2 neg=3", "r m"),
-    ("lea", "lea", "rm"),
-    ("movx", "movzxb=0 movzxw=1 movsxb=2 movsxw=3 movsxd=4", "rr rm"),
-    ("shift", "shl=4 shr=5 sar=7", "ri rc mi mc"),
-    ("rotate", "rol=0 ror=1", "ri rc mi mc"),
-    ("imul", "imul", "rr rm rri rmi"),
-    ("mul", "mul=4 imul1=5", "r m"),
-    ("div", "div=6 idiv=7", "r m"),
-    ("push", "push", "r i m"),
-    ("pop", "pop", "r"),
-    ("leave", "leave", ""),
-    ("jcc", _cc("j"), "j"),
-    ("jmp", "jmp", "j"),
-    ("call", "call", "j"),
-    ("jmpi", "jmp=0 call=1", "r m"),
-    ("ret", "ret=0", ""),
-    ("ret", "ret=1", "i"),
-    ("setcc", _cc("set"), "r m"),
-    ("cmovcc", _cc("cmov"), "rr rm"),
-    ("cbw", "cbw", ""),
-    ("cwd", "cwd", ""),
-    ("bswap", "bswap", "r"),
-    ("xchg", "xchg", "rr mr"),
-    ("nop", "nope nop90 endbr prefetchnta prefetcht0 prefetcht1 prefetcht2 prefetchw", "* m rr"),
-    ("bt", "bt=4 bts=5 btr=6 btc=7", "ri rr mi"),
-    ("scan", "bsf=0 bsr=1 tzcnt=2 lzcnt=3 popcnt=4", "rr rm"),
-    ("cmpxchg", "cmpxchg", "mr"),
-    ("xadd", "xadd", "mr"),
-    ("shd", "shld=0 shrd=1", "rri rrc"),
-    ("dir", "cld=0 std=1", ""),
+RULES: list[tuple[str, str, str, str, str]] = [
+    ("mov", "mov", "rr ri rm mr mi ro or", "1", ""),
+    ("alu", "or=1 and=4 xor=6", "rr ri rm mr mi", "1", "*"),
+    ("alu", "add=0", "rr rm mr mi", "1", "*"),
+    ("alu", "sub=5", "rr rm mr mi", "1", "*"),
+    ("alu", "add=0", "ri", "+i", "*"),
+    ("alu", "sub=5", "ri", "-i", "*"),
+    ("alu", "cmp=7", "rr ri rm mr mi", "", "*"),
+    ("test", "test", "rr ri rm mr mi", "", "*"),
+    ("adc", "adc=2 sbb=3", "rr ri rm mr mi", "1", "*"),
+    ("unary", "inc=0", "r", "+1", "oszap"),
+    ("unary", "dec=1", "r", "-1", "oszap"),
+    ("unary", "inc=0 dec=1", "m", "1", "oszap"),
+    ("unary", "not=2", "r m", "1", ""),
+    ("unary", "neg=3", "r m", "1", "*"),
+    ("lea", "lea", "rm", "lea nowhere", ""),
+    ("movx", "movzxb=0 movsxb=2", "rr rm", "1 w1", ""),
+    ("movx", "movzxw=1 movsxw=3", "rr rm", "1 w2", ""),
+    ("movx", "movsxd=4", "rr rm", "1 w4", ""),
+    ("shift", "shl=4 shr=5 sar=7", "ri mi", "1", "*n"),
+    ("shift", "shl=4 shr=5 sar=7", "rc mc", "1", ""),
+    ("rotate", "rol=0 ror=1", "ri", "1", "con"),
+    ("rotate", "rol=0 ror=1", "rc mi mc", "1", ""),
+    ("imul", "imul", "rr rm rri rmi", "1", "*"),
+    ("mul", "mul=4 imul1=5", "r m", "ax dx", "*"),
+    ("div", "div=6 idiv=7", "r m", "ax dx fault", ""),
+    ("push", "push", "r i", "push", ""),
+    ("push", "push", "m", "push elsewhere", ""),
+    ("pop", "pop", "r", "1 pop", ""),
+    ("leave", "leave", "", "sp bp elsewhere", ""),
+    ("jcc", _cc("j"), "j", "", ""),
+    ("jmp", "jmp", "j", "", ""),
+    ("call", "call", "j", "push", ""),
+    ("jmpi", "jmp=0", "r m", "", ""),
+    ("jmpi", "call=1", "r m", "sp", ""),
+    ("ret", "ret=0", "", "pop", ""),
+    ("ret", "ret=1", "i", "pop", ""),
+    ("setcc", _cc("set"), "r m", "1", ""),
+    ("cmovcc", _cc("cmov"), "rr rm", "1", ""),
+    ("cbw", "cbw", "", "ax", ""),
+    ("cwd", "cwd", "", "dx", ""),
+    ("bswap", "bswap", "r", "1", ""),
+    ("xchg", "xchg", "rr mr", "1 2", ""),
+    ("nop", "nope nop90 endbr prefetchnta prefetcht0 prefetcht1 prefetcht2 prefetchw", "* m", "nowhere", ""),
+    ("nop", "nop90", "rr", "1 2", ""),
+    ("bt", "bt=4", "ri rr mi", "", "c"),
+    ("bt", "bts=5 btr=6 btc=7", "ri rr mi", "1", "c"),
+    ("scan", "bsf=0 bsr=1 tzcnt=2 lzcnt=3 popcnt=4", "rr rm", "1", "*"),
+    ("cmpxchg", "cmpxchg", "mr", "1 ax", "*"),
+    ("xadd", "xadd", "mr", "1 2", "*"),
+    ("shd", "shld=0 shrd=1", "rri", "1", "*n"),
+    ("shd", "shld=0 shrd=1", "rrc", "1", ""),
+    ("dir", "cld=0 std=1", "", "", ""),
 ]
 
 # Vector instructions, by what their operands are. Attributes: a, a memory operand of 16 bytes must be aligned; w, the destination
@@ -119,30 +153,82 @@ FORMS = ["", "rr", "ri", "rm", "mr", "mi", "r", "m", "i", "j", "rc", "mc", "rri"
          "qq", "qm", "mq", "qi", "qr", "rq", "t", "tt", "ro", "or"]
 
 
-def _rules() -> dict[tuple[str, str], tuple[int, int]]:
+# what compiled code knows of an instruction (EmitRow in emit.pxd)
+ACCESS = {"A_READ": 1, "A_WRITE": 2, "A_OPERAND": 4, "A_PUSH": 8, "A_POP": 16, "A_OTHER": 32}
+STEPS = {"": 0, "push": 1, "pop": 2, "+i": 3, "-i": 4, "+1": 5, "-1": 6, "lea": 7}
+STEP_NAMES = ["NONE", "PUSH", "POP", "ADD", "SUB", "INC", "DEC", "LEA"]
+C_FIRST, C_SECOND, C_ALL = 0x100, 0x200, 0x400
+FLAGS = "cpazso"                        # as FB_* in emit.pxd
+KILLS_IF_COUNT = 64
+FAULTS_NEVER, FAULTS_ALWAYS, FAULTS_FP = range(3)
+REGISTERS = ["ax", "cx", "dx", "bx", "sp", "bp", "si", "di"]
+Rule = tuple[int, int, str, str]        # class, sub, effects, flags
+
+
+def _rules() -> dict[tuple[str, str], Rule]:
     out = {}
-    for cls, mnemonics, forms in RULES:
+    for cls, mnemonics, forms, effects, flags in RULES:
         for n, word in enumerate(mnemonics.split()):
             name, _, sub = word.partition("=")
             for form in [""] if not forms else ["" if f == "*" else f for f in forms.split()]:
-                out[name, form] = (CLASSES.index(cls), int(sub) if sub else n)
+                out[name, form] = (CLASSES.index(cls), int(sub) if sub else n, effects, flags)
     for cls, attributes, forms, mnemonics in VECTOR:
         bits = sum(V_BITS[a] for a in attributes[:-1]) | (7 if attributes[-1] == "s" else int(attributes[-1]))
+        effects = "1" if cls in ("vst", "vtog") else ""
+        if attributes[-1] != "s":
+            effects += f" w{1 << int(attributes[-1])}"
+        if "f" in attributes:
+            effects += " fp"
         for name in mnemonics.split():
             for form in forms.split():
-                out[name, form] = (CLASSES.index(cls), bits)
+                out[name, form] = (CLASSES.index(cls), bits, effects, "*" if cls == "vflags" else "")
     return out
 
 
-def classify(handler: str, rules: dict[tuple[str, str], tuple[int, int]]) -> tuple[int, int, int, int]:
-    """(class, sub, form, log2 of the size in bytes) of a handler."""
+def knowledge(form: str, size: int, effects: str, flags: str) -> tuple[int, int, int, int, int, int]:
+    """(access, width, changes, step, kills, faults) of an instruction with a rule."""
+    words = effects.split()
+    access = changes = 0
+    width = next((int(w[1:]) for w in words if w[0] == "w"), 1 << size)
+    if "push" in words or "pop" in words:
+        access = ACCESS["A_PUSH"] | ACCESS["A_WRITE"] if "push" in words else ACCESS["A_POP"] | ACCESS["A_READ"]
+    elif "m" in form:
+        written = form.index("m") + 1
+        access = ACCESS["A_OPERAND"] | ACCESS["A_WRITE" if str(written) in words else "A_READ"]
+    elif "o" in form:
+        access = ACCESS["A_OTHER"]
+    if "elsewhere" in words:
+        access = ACCESS["A_OTHER"]
+    elif "nowhere" in words:
+        access = 0
+    for n, operand in enumerate([i for i, letter in enumerate(form, 1) if letter == "r"][:2]):
+        if str(operand) in words:
+            changes |= (C_FIRST, C_SECOND)[n]
+    for w in words:
+        if w in REGISTERS:
+            changes |= 1 << REGISTERS.index(w)
+    step = next((STEPS[w] for w in words if w in STEPS), 0)
+    if step > STEPS["pop"]:
+        changes |= C_FIRST                      # in cases that the step does not cover
+    kills = sum(1 << n for n, f in enumerate(FLAGS) if f in flags or "*" in flags) | (KILLS_IF_COUNT if "n" in flags else 0)
+    faults = FAULTS_ALWAYS if "fault" in words else FAULTS_FP if "fp" in words else FAULTS_NEVER
+    return access, width, changes, step, kills, faults
+
+
+def classify(handler: str, rules: dict[tuple[str, str], Rule]) -> tuple[int, ...]:
+    """The EmitRow of a handler: class, sub, form, log2 of the size in bytes, and knowledge()."""
     m = re.fullmatch(r"op_([a-z0-9]+?)(?:_([a-z]+))?(?:_(8|16|32|64))?", handler)
     if not m:
-        return 0, 0, 0, 0
+        return 0, 0, 0, 0, 0, 0, C_ALL, 0, 0, 0
     name, form, bits = m[1], m[2] or "", m[3]
     size = {"8": 0, "16": 1, "32": 2, "64": 3}.get(bits or "", 4)
-    cls, sub = rules.get((name, form), (0, 0))
-    return cls, sub, FORMS.index(form) if form in FORMS else 0, size
+    head = FORMS.index(form) if form in FORMS else 0, size
+    if (name, form) not in rules:
+        return 0, 0, *head, 0, 0, C_ALL, 0, 0, 0
+    cls, sub, effects, flags = rules[name, form]
+    if cls == CLASSES.index("shd") and size < 2:
+        flags = ""                              # counts above the size; the handler's
+    return cls, sub, *head, *knowledge(form, size, effects, flags)
 
 
 def encoding(row: Any) -> tuple[int, int, int, int, int]:
@@ -158,8 +244,13 @@ def generate(handlers: list[str], rows: list[Any]) -> str:
     out = ["/* Generated by isa/gen.py from emit_table.py. */", "#include <stdint.h>"]
     out += [f"#define E_{c.upper()} {i}" for i, c in enumerate(CLASSES)]
     out += [f"#define FORM_{f.upper() or 'NONE'} {i}" for i, f in enumerate(FORMS)]
-    out.append("typedef struct { uint8_t cls, sub, form, size; } EmitRow;")
-    out.append("static const EmitRow emit_rows[] = {{0, 0, 0, 4},")
+    out += [f"#define {name} {bit}" for name, bit in ACCESS.items()]
+    out += [f"#define STEP_{name} {i}" for i, name in enumerate(STEP_NAMES)]
+    out += [f"#define {name} {globals()[name]}" for name in ("C_FIRST", "C_SECOND", "C_ALL", "KILLS_IF_COUNT", "FAULTS_NEVER",
+                                                             "FAULTS_ALWAYS", "FAULTS_FP")]
+    out.append("typedef struct { uint8_t cls, sub, form, size, access, width; uint16_t changes; uint8_t step, kills, faults; }"
+               " EmitRow;")
+    out.append("static const EmitRow emit_rows[] = {{0, 0, 0, 4, 0, 0, C_ALL, 0, 0, 0},")
     out += [f" {{{', '.join(map(str, classify(h, rules)))}}}, /* {h} */" for h in handlers]
     out.append("};")
     out += [f"#define V_{name} {V_BITS[a]}" for a, name in zip("aw0fx", ("ALIGNED", "WHOLE", "SELF", "FP", "XMM0"), strict=True)]
