@@ -127,3 +127,4 @@ cdef void free_blocks(Mach* m) noexcept:
         sys_munmap(m.code_rx, m.code_size)
         sys_munmap(m.code_rw, m.code_size)
         free(m.calls)
+        free(m.compiler)

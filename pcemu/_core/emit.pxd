@@ -105,6 +105,7 @@ cdef enum:
     STUB_REST = 4       # the interpreter does the rest of the block
     STUB_GUARD = 5      # arg: the guard
     STUB_SIDE = 6       # arg: 0 or 1, the chain: a jump out of the middle of a unit
+    STUB_ROUND = 7      # like STUB_BUDGET, at the head of a loop's second round
 
 cdef struct Group:      # accesses off one base register that one check admits
     int base
@@ -114,7 +115,7 @@ cdef struct Group:      # accesses off one base register that one check admits
     bint write
 
 cdef enum:
-    MAX_GROUPS = 4
+    MAX_GROUPS = 16
     GROUP_SPAN = 1024   # bytes at most: a group that crosses into another page is left to the interpreter
 
 cdef enum:
@@ -122,6 +123,9 @@ cdef enum:
     MAX_STUBS = 700
     MAX_UNIT = 12       # blocks compiled together,
     UNIT_OPS = 128      # ... and instructions
+    LOOP_OPS = 96       # a unit that is a loop is unrolled to this many,
+    MAX_ROUNDS = 9      # ... or to this many rounds; there are two at least
+    MAX_BLOCKS = 48     # blocks of all rounds
 
 cdef struct Link:        # stands in the code, before what leads to another block
     Block* b
@@ -135,8 +139,10 @@ cdef struct J:          # the block being compiled
     Cpu* c
     Block* b            # ... of its unit, the one whose ops are being written
     Block* head         # the unit: blocks that follow one another, compiled together
-    Block* unit[12]
-    Op* ops[200]        # all of them
+    Block* unit[48]
+    int slots[48]       # of each: the chain that leads to the next, or -1
+    int n_unit
+    Op* ops[256]        # all of them
     u32 rest            # instructions behind the block
     int next_slot       # the chain that leads to the unit's next block, or -1
     Op* op
@@ -157,11 +163,19 @@ cdef struct J:          # the block being compiled
     u32 xd              # ... of them those whose place in the Cpu is out of date
     u32 xsize           # bytes of code that stubs need for that
     bint align          # the next memory operand must be aligned to its size
-    u32 live[200]       # flags that matter after op i
+    int n1              # a loop: instructions of the first round; otherwise all
+    bint loop
+    u32 variant         # ... guest registers that are not after a round what they were before
+    u8* second          # ... the head of the second round (writable), and what is known there: as cur, synced, xv, xd
+    int second_cur
+    bint second_synced
+    u32 second_xv
+    u32 second_xd
+    u32 live[256]       # flags that matter after op i
     u32 epoch[16]       # of each guest register (see Group)
     s64 moved[16]       # ... and by how much it has moved since
     int n_groups
-    Group groups[4]
+    Group groups[16]
     Node nodes[400]
     Stub stubs[700]
 
@@ -255,6 +269,7 @@ cdef void st_kind(J* j, u32 kind) noexcept nogil
 cdef void node_cf(J* j, int node) noexcept nogil
 cdef void write_flags(J* j, int node) noexcept nogil
 cdef void sync(J* j) noexcept nogil
+cdef bint same_flags(J* j, int a, int b) noexcept nogil
 cdef void detach(J* j) noexcept nogil
 cdef void will_write(J* j, int g, u32 defs) noexcept nogil
 cdef void use_host(J* j) noexcept nogil
@@ -268,6 +283,7 @@ cdef void by_segment(J* j, int dst) noexcept nogil
 cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void mem(J* j, int size, bint write) noexcept nogil
 cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) noexcept nogil
+cdef u32 variants(J* j, int n) noexcept nogil
 cdef void track(J* j, Op* op, EmitRow r) noexcept nogil
 cdef u32 kills(Op* op, EmitRow r) noexcept nogil
 cdef bint may_leave(J* j, Op* op, EmitRow r) noexcept nogil

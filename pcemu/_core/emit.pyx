@@ -204,6 +204,29 @@ cdef bint refers(J* j, int node, int g) noexcept nogil:
     return 0
 
 
+cdef bint same_loc(Loc* a, Loc* b) noexcept nogil:
+    return a.t == b.t and a.g == b.g and a.imm == b.imm
+
+
+cdef bint same_flags(J* j, int a, int b) noexcept nogil:
+    """Do two nodes say the same?"""
+    cdef Node* x
+    cdef Node* y
+    while a != b:
+        if a < 0 or b < 0:
+            return 0
+        x = &j.nodes[a]
+        y = &j.nodes[b]
+        if (x.type != y.type or x.kind != y.kind or x.size != y.size or not same_loc(&x.res, &y.res)
+                or not same_loc(&x.src, &y.src)):
+            return 0
+        if x.type != N_INC and x.type != N_ROT:
+            return 1
+        a = x.prior
+        b = y.prior
+    return 1
+
+
 cdef void ld_loc(J* j, int sz, int dst, Loc* l, int at) noexcept nogil:
     """dst = the value (at: its place in the Cpu, if it is there). 8 and 16 bits: the upper part is anything."""
     if l.t == L_REG:
@@ -686,6 +709,24 @@ cdef bint access(Op* op, EmitRow r, int* base, s64* disp, int* size, bint* write
     return 1
 
 
+cdef u32 variants(J* j, int n) noexcept nogil:
+    """Guest registers that the first n ops leave other than they were, as a mask."""
+    cdef s64[16] moved
+    cdef u32 mask = 0
+    cdef int i, reg
+    cdef s64 by
+    for i in range(16):
+        moved[i] = 0
+    for i in range(n):
+        mask |= changes(j, j.ops[i], emit_rows[j.ops[i].jit >> 48], &reg, &by)
+        if reg >= 0:
+            moved[reg] += by
+    for i in range(16):
+        if moved[i]:
+            mask |= <u32>1 << i
+    return mask
+
+
 cdef void track(J* j, Op* op, EmitRow r) noexcept nogil:
     """The op has been written: what it did to the registers."""
     cdef int reg, g
@@ -709,6 +750,8 @@ cdef bint foresee(J* j, int g, s64* lo, s64* hi, bint* write) noexcept nogil:
     cdef EmitRow r
     write[0] = 0
     for i in range(j.i, j.n):
+        if i == j.n1 and i > j.i and j.variant >> g & 1:
+            break
         op = j.ops[i]
         r = emit_rows[op.jit >> 48]
         if access(op, r, &base, &disp, &size, &w) and base == g:
@@ -734,13 +777,19 @@ cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) 
     cdef int k, h = HR[g]
     cdef s64 x = j.moved[g] + disp, lo = 0, hi = 0
     cdef bint w = 0
+    cdef int free_ = -1
     for k in range(j.n_groups):
-        if (j.groups[k].base == g and j.groups[k].epoch == j.epoch[g] and j.groups[k].lo <= x and x + size <= j.groups[k].hi
+        if j.groups[k].epoch != j.epoch[j.groups[k].base]:
+            free_ = k
+            continue
+        if (j.groups[k].base == g and j.groups[k].lo <= x and x + size <= j.groups[k].hi
                 and (j.groups[k].write or not write)):
             q = &j.groups[k]
             break
     if q is NULL:
-        if j.n_groups >= MAX_GROUPS or not foresee(j, g, &lo, &hi, &w) or lo > x or x + size > hi:
+        if free_ < 0 and j.n_groups < MAX_GROUPS:
+            free_ = j.n_groups
+        if free_ < 0 or not foresee(j, g, &lo, &hi, &w) or lo > x or x + size > hi:
             if h < 0:
                 ld_env(j, sz, H_CX, env_r(g))
                 if disp:
@@ -751,8 +800,9 @@ cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) 
                 rr(j, sz, 0x8B, H_CX, h)
             check(j, size, write, kind)
             return
-        k = j.n_groups
-        j.n_groups += 1
+        k = free_
+        if k == j.n_groups:
+            j.n_groups += 1
         q = &j.groups[k]
         q.base = g
         q.epoch = j.epoch[g]

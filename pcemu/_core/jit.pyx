@@ -432,6 +432,8 @@ cdef void liveness(J* j) noexcept nogil:
     for i in range(j.n - 1, -1, -1):
         op = j.ops[i]
         r = emit_rows[op.jit >> 48]
+        if i == j.n1 - 1:
+            live = FB_ALL               # a loop's second round may leave before it begins
         j.live[i] = live
         live &= ~kills(op, r)
         live |= op.fneed & FB_ALL
@@ -440,9 +442,6 @@ cdef void liveness(J* j) noexcept nogil:
 
 
 # ======================================================================================================= blocks
-
-cdef J ctx                      # one block at a time (under the GIL-free run loop of the one CPU)
-
 
 cdef void by_handler(J* j, Op* op) noexcept nogil:
     """No emitter: call the handler."""
@@ -502,11 +501,21 @@ cdef void write_stubs(J* j) noexcept nogil:
         elif s.kind == STUB_END:
             mov_imm(j, H_T, <u64>s.op)
             jmp_rx(j, thunk(j, <int>s.arg if s.arg else T_END))
+        elif s.kind == STUB_ROUND:
+            x_move(j, 0x0F29, s.xd)
+            if not s.synced:
+                write_flags(j, s.node)
+            if j.n != 2 * j.n1:
+                rm(j, 3, 0x81, 0, H_ENV, AT_BUDGET)
+                e32(j, j.n - 2 * j.n1)
+            mov_imm(j, H_T, <u64>j.head)
+            jmp_rx(j, thunk(j, T_BUDGET))
         elif s.kind == STUB_BUDGET:
             mov_imm(j, H_T, <u64>j.head)
             jmp_rx(j, thunk(j, T_BUDGET))
         else:
             if s.kind == STUB_SIDE:
+                x_move(j, 0x0F29, s.xd)
                 if not s.synced:
                     write_flags(j, s.node)
                 rm(j, 3, 0x81, 0, H_ENV, AT_BUDGET)
@@ -579,7 +588,7 @@ cdef u8* guard(J* j) noexcept nogil:
 
 
 cdef Block* follower(J* j, Block* b, int* slot) noexcept nogil:
-    """The block that mostly runs after b, if it may belong to the unit; slot: the chain that leads there."""
+    """The block that mostly runs after b, if it may belong to the unit, or the unit's head; slot: the chain that leads there."""
     cdef Op* last = &b.ops[b.n_ops - 1]
     cdef EmitRow r = emit_rows[last.jit >> 48]
     cdef Block* t
@@ -602,9 +611,12 @@ cdef Block* follower(J* j, Block* b, int* slot) noexcept nogil:
         if t is NULL or t.n == N_DEAD or t.cross or t.mode != b.mode or t.addr != (b.addr & ~<u64>4095) + <u64>to:
             continue
         heat = j.c.m.heat if t.entry is not NULL else t.count
-        for i in range(MAX_UNIT):
-            if j.unit[i] == t:
-                heat = 0
+        if t == j.head:
+            heat = j.c.m.heat >> 1      # round the loop, unless the other way is at least as warm
+        else:
+            for i in range(j.n_unit):
+                if j.unit[i] == t:
+                    heat = 0
         if heat > most:
             most = heat
             best = t
@@ -612,32 +624,102 @@ cdef Block* follower(J* j, Block* b, int* slot) noexcept nogil:
     return best
 
 
-cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
-    """Write the code of a unit that begins with b, or leave b to the interpreter for good."""
-    cdef J* j = &ctx
-    cdef Mach* m = c.m
-    cdef Op* op
-    cdef EmitRow r
-    cdef Block* t
-    cdef int i, first, n_unit, k, left
-    cdef int[12] slots
-    cdef u64 lo, hi
-    cdef u8* start
-    cdef u8* body
-    cdef u8* head
-    cdef u8* entry
-    cdef s64 t0
-    if b.n == N_DEAD:
+cdef void add_block(J* j, Block* b) noexcept nogil:
+    cdef int i
+    for i in range(<int>b.n):
+        j.ops[j.n + i] = &b.ops[b.n_ops - b.n + i]
+    j.n += b.n
+    j.unit[j.n_unit] = b
+    j.slots[j.n_unit] = -1
+    j.n_unit += 1
+
+
+cdef void gather(J* j, Block* b, int most, bint loops) noexcept nogil:
+    """Which blocks (at most `most`) are compiled together, beginning with b. A loop is unrolled: its first round, entered with the
+    flags and vector registers in the Cpu, then a round or more to which the last one goes back, with what the first one left."""
+    cdef Block* t = b
+    cdef int k, n_round, rounds
+    j.head = b
+    j.n = j.n_unit = 0
+    j.loop = 0
+    j.variant = 0
+    while 1:
+        add_block(j, t)
+        if j.n_unit == most or b.cross:
+            break
+        k = -1
+        t = follower(j, t, &k)
+        if t is NULL:
+            break
+        if t == b:
+            if not loops or not j.ops[j.n - 1].props & OP_END:
+                break
+            j.slots[j.n_unit - 1] = k
+            j.loop = 1
+            break
+        if j.n + t.n > UNIT_OPS:
+            break
+        j.slots[j.n_unit - 1] = k
+    j.n1 = j.n
+    if j.loop:
+        n_round = j.n_unit
+        rounds = LOOP_OPS // j.n
+        if rounds > MAX_ROUNDS:
+            rounds = MAX_ROUNDS
+        if rounds > MAX_BLOCKS // n_round:
+            rounds = MAX_BLOCKS // n_round
+        if rounds < 2:
+            rounds = 2
+        j.variant = variants(j, j.n)
+        for k in range(n_round, rounds * n_round):
+            add_block(j, j.unit[k - n_round])
+            j.slots[k] = j.slots[k - n_round]
+
+
+cdef void pay_here(J* j, int n, u32 stub) noexcept nogil:
+    rm(j, 3, 0x81, 5, H_ENV, AT_BUDGET)
+    e32(j, n)
+    new_stub(j, jcc_fwd(j, 8), stub)
+
+
+cdef void second_round(J* j) noexcept nogil:
+    """What is known here must hold whenever the last round comes back: of base registers, what no round changes."""
+    cdef int g
+    for g in range(16):
+        if j.variant >> g & 1:
+            j.epoch[g] += 1
+            j.moved[g] = 0
+    j.in_host = 0
+    j.second = j.p
+    j.second_cur = j.cur
+    j.second_synced = j.synced
+    j.second_xv = j.xv
+    j.second_xd = j.xd
+    j.rest = j.n - j.n1
+    pay_here(j, j.rest, STUB_ROUND)
+
+
+cdef void close_loop(J* j, u8* head) noexcept nogil:
+    """Back to the second round, or, if the flags are not where they were there, to the first."""
+    cdef int r
+    cdef u32 miss
+    if j.second_cur != CUR_DEAD and (not same_flags(j, j.cur, j.second_cur) or j.second_synced and not j.synced):
+        sync(j)
+    if j.second_cur != CUR_DEAD and j.second_cur != CUR_ENV and not same_flags(j, j.cur, j.second_cur):
+        x_flush(j)
+        jmp_rx(j, head + j.rx)
         return
-    if m.code_used + ROOM > m.code_size:
-        m.code_full = 1
-        c.leave_req = 1
-        return
-    t0 = mmu.host_ns()
-    start = m.code_rw + m.code_used
-    j.p = start
-    j.end = start + ROOM
-    j.rx = m.code_rx - m.code_rw
+    miss = j.second_xv & ~j.xv
+    x_move(j, 0x0F29, j.xd & ~j.second_xd)
+    x_move(j, 0x0F28, miss)
+    jmp_rx(j, j.second + j.rx)
+
+
+cdef void begin(J* j, Cpu* c, Block* b) noexcept nogil:
+    """A compile context where nothing is known."""
+    j.p = c.m.code_rw + c.m.code_used
+    j.end = j.p + ROOM
+    j.rx = c.m.code_rx - c.m.code_rw
     j.c = c
     j.b = b
     j.mode = b.mode
@@ -656,53 +738,35 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     j.n_groups = 0
     memset(j.epoch, 0, sizeof(j.epoch))
     memset(j.moved, 0, sizeof(j.moved))
-    j.head = b
-    memset(j.unit, 0, sizeof(j.unit))
-    n_unit = 0
-    j.n = 0
-    lo = b.addr
-    hi = b.addr + b.nbytes - b.cross
-    t = b
-    while t is not NULL:
-        j.unit[n_unit] = t
-        for i in range(<int>t.n):
-            j.ops[j.n + i] = &t.ops[t.n_ops - t.n + i]
-        j.n += t.n
-        if t.addr < lo:
-            lo = t.addr
-        if t.addr + t.nbytes - t.cross > hi:
-            hi = t.addr + t.nbytes - t.cross
-        n_unit += 1
-        slots[n_unit - 1] = -1
-        if n_unit == MAX_UNIT or b.cross:
-            break
-        t = follower(j, t, &slots[n_unit - 1])
-        if t is not NULL and j.n + t.n > UNIT_OPS:
-            slots[n_unit - 1] = -1
-            break
+
+
+cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
+    """The code of the unit that was gathered. False: it does not fit."""
+    cdef Op* op = j.ops[0]
+    cdef EmitRow r
+    cdef int i, first, k, left
     liveness(j)
     j.rest = 0
     j.op = j.ops[0]
-    entry = j.p
-    if b.cross:
-        entry = guard(j)
-    head = j.p
-    # the head: pay for the whole block
-    rm(j, 3, 0x81, 5, H_ENV, AT_BUDGET)
-    e32(j, j.n)
-    new_stub(j, jcc_fwd(j, 8), STUB_BUDGET)
-    body = j.p
-    j.rest = j.n
+    entry[0] = j.p
+    if j.head.cross:
+        entry[0] = guard(j)
+    head[0] = j.p
+    pay_here(j, j.n1, STUB_BUDGET)
+    body[0] = j.p
+    j.rest = j.n1
     k = -1
     left = 0
     for i in range(j.n):
         if left == 0:
+            if i == j.n1:
+                second_round(j)
             k += 1
             j.b = j.unit[k]
             j.boff = j.b.addr & 4095
             left = j.b.n
             j.rest -= left
-            j.next_slot = slots[k]
+            j.next_slot = j.slots[k]
         left -= 1
         op = j.ops[i]
         j.i = i
@@ -710,7 +774,7 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
         r = emit_rows[op.jit >> 48]
         op.jit = (op.jit & (<u64>0xffff << 48)) | <u64>j.b
         first = j.op_stub = j.n_stubs
-        if op.props & OP_END or j.xsize > X_ROOM - 1024:
+        if op.props & OP_END and (j.next_slot < 0 or left) or j.xsize > X_ROOM - 1024:
             x_flush(j)
             j.xv = 0
         if not emitters[r.cls](j, op, r):
@@ -722,26 +786,62 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
             first += 1
         track(j, op, r)
         if j.failed or j.end - j.p < X_ROOM + MARGIN:
-            return
-    if not op.props & OP_END:
+            return 0
+    if j.loop:
+        close_loop(j, head[0])
+    elif not op.props & OP_END:
         j.op = op + 1
         detach(j)
         sync(j)
         x_flush(j)
         go(j, 0, -1)
     write_stubs(j)
-    if j.failed:
+    return not j.failed
+
+
+cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
+    """Compile a unit that begins with b: a loop, else a trace, else b alone; what does not fit either stays with the interpreter."""
+    cdef Mach* m = c.m
+    cdef J* j = <J*>m.compiler
+    cdef Block* t
+    cdef int k, attempt
+    cdef u64 lo, hi
+    cdef u8* body = NULL
+    cdef u8* head = NULL
+    cdef u8* entry = NULL
+    cdef s64 t0
+    if b.n == N_DEAD:
         return
+    if m.code_used + ROOM > m.code_size:
+        m.code_full = 1
+        c.leave_req = 1
+        return
+    t0 = mmu.host_ns()
+    for attempt in range(3):
+        begin(j, c, b)
+        gather(j, b, MAX_UNIT if attempt < 2 else 1, attempt == 0)
+        if write_unit(j, &entry, &head, &body):
+            break
+    else:
+        return
+    lo = b.addr
+    hi = b.addr + b.nbytes - b.cross
+    for k in range(j.n_unit):
+        t = j.unit[k]
+        if t.addr < lo:
+            lo = t.addr
+        if t.addr + t.nbytes - t.cross > hi:
+            hi = t.addr + t.nbytes - t.cross
     b.head = head + 4
     b.entry = entry + j.rx
     b.code = body + j.rx
-    b.unit_n = j.n
+    b.unit_n = j.n1
     b.unit_lo = lo
     b.unit_hi = hi
-    m.code_used += (j.p - start + 15) & ~<u64>15
     m.n_compiled += 1
     m.n_compiled_insn += j.n
-    m.n_compiled_bytes += j.p - start
+    m.n_compiled_bytes += j.p - (m.code_rw + m.code_used)
+    m.code_used += (j.p - (m.code_rw + m.code_used) + 15) & ~<u64>15
     b.ops[0].fn = h_jit
     m.compile_ns += <u64>(mmu.host_ns() - t0)
 
@@ -787,21 +887,21 @@ cdef void set_warm_op(Op* op) noexcept nogil:
 
 cdef bint jit_init(Mach* m, u64 size) noexcept:
     """Map memory for code and write the thunks."""
-    cdef J* j = &ctx
+    cdef J* j
     if not PCEMU_JIT:
         return 0
     if size < 1 << 20:
         size = 1 << 20
     m.calls = <u64*>calloc(8192, sizeof(u64))
-    if m.calls is NULL:
-        return 0
-    if not map_twice(size, &m.code_rw, &m.code_rx):
+    j = <J*>calloc(1, sizeof(J))
+    if m.calls is NULL or j is NULL or not map_twice(size, &m.code_rw, &m.code_rx):
         free(m.calls)
+        free(j)
         m.calls = NULL
         m.code_rx = NULL
         return 0
     m.code_size = size
-    memset(j, 0, sizeof(J))
+    m.compiler = j
     j.p = m.code_rw
     j.rx = m.code_rx - m.code_rw
     make_thunks(j)

@@ -213,7 +213,7 @@ cdef struct Block:
     u64 unit_lo         # ... the code it was compiled from: this block and those that run after it, all in its page
     u64 unit_hi
     u32 unit_n          # ... instructions of them all
-    u32 pad
+    u32 strays          # ... how often a group of accesses was not in one page of the TLB
 
 cdef enum:
     N_DEAD = 0x7fffffff
@@ -371,7 +371,7 @@ cdef struct Cpu:
     u64 pc              # where to continue, when exit says so
     u64 pgpc            # compiled code: pc of the running page's first byte (r[R_PC] = pgpc + the block's place in it)
     u64 jtmp            # compiled code: passed between its thunks
-    u64 jdelta[4]       # ... host minus guest address of pages that a group of accesses was checked for
+    u64 jdelta[16]      # ... host minus guest address of pages that a group of accesses was checked for
     Block** link        # chain slot to fill once the next block is known, or NULL
     Op* fault_op
     u32 exit
@@ -577,4 +577,5 @@ cdef struct Mach:
     u64 n_compiled_insn
     u64 n_compiled_bytes
     u64 compile_ns
+    void* compiler      # its context, while it writes a unit (jit.pyx)
     u64* calls          # by handler: how often compiled code called it
