@@ -20,6 +20,7 @@ SHORT = 0.1  # seconds: what the host does faster is measured again ...
 LONGER = 10  # ... doing that many times as much
 
 Note = Callable[[str], None]
+Mark = Callable[[str, list[str], Path], None]  # word, what follows it, the directory of the run's own files
 Times = dict[str, float]  # CPU seconds by workload; 'boot': until the program's first line
 Checksums = dict[str, str]
 
@@ -67,8 +68,9 @@ def console_lines(fd: int, process: subprocess.Popen[bytes]) -> Iterator[str]:
             yield line.decode(errors="replace").strip()
 
 
-def run_once(emulator: Emulator, image: Image) -> Run:
-    """Boot once and run the image's workloads. BenchError if the guest does not come to its end."""
+def run_once(emulator: Emulator, image: Image, mark: Mark | None = None) -> Run:
+    """Boot once and run the image's workloads. mark() hears of each line of the guest, which waits meanwhile. BenchError if the
+    guest does not come to its end."""
     result = Run()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
@@ -89,8 +91,8 @@ def run_once(emulator: Emulator, image: Image) -> Run:
         finished = False
         try:
             for line in console_lines(read_end, process):
-                _, mark, rest = line.partition("BENCH ")
-                if not mark:
+                _, found, rest = line.partition("BENCH ")
+                if not found:
                     continue
                 now = cpu_seconds(process.pid)
                 word, *details = rest.split()
@@ -101,7 +103,9 @@ def run_once(emulator: Emulator, image: Image) -> Run:
                 elif word == "end":
                     result.times[details[0]] = now - begin
                     result.checksums[details[0]] = details[1]
-                elif word == "done":
+                if mark:
+                    mark(word, details, directory)
+                if word == "done":
                     result.peak = peak_mib(process.pid)
                     finished = True
                     break

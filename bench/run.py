@@ -3,6 +3,7 @@
     python -m bench.run                         everything, five runs each: the figures of docs/performance.md
     python -m bench.run --bits 64 calls x87     two groups, 64-bit only
     python -m bench.run --quick calls vm-calls  a group and a workload in seconds (bench/quick.py)
+    python -m bench.run --handlers calls        which share of the instructions ran without a handler (bench/handlers.py)
     python -m bench.run --list                  groups and workloads
 
 The guest is a Debian kernel with one program as /init (bench/guest), 64-bit on a 64-bit kernel, 32-bit on a 32-bit
@@ -60,6 +61,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.ArgumentParser, argparse.Nam
     parser.add_argument("--list", action="store_true", help="name groups and workloads")
     parser.add_argument("--runs", type=int, help="default: 5, with --quick 1")
     parser.add_argument("--quick", action="store_true", help="only pcemu and QEMU, the smallest figures of the runs")
+    parser.add_argument("--handlers", action="store_true", help="only pcemu: instructions that ran without a handler's call")
     parser.add_argument("--cached-qemu", action="store_true", help="with --quick: take QEMU's figures of an earlier run")
     parser.add_argument("--accel", default="", metavar="tcg,OPTION=VALUE", help="pcemu's -accel")
     parser.add_argument("--cpu", default="core2duo", help="-cpu of pcemu and QEMU (default: %(default)s)")
@@ -96,6 +98,10 @@ def main(argv: list[str] | None = None) -> int:
             parser.error(str(error))
         images.append(make_image(chosen, bits, args.kernel, scale=args.scale, cpu=args.cpu, accel=args.accel))
     compileall.compile_dir(ROOT / "pcemu", quiet=1)  # as an installed package is
+    if args.handlers:
+        from bench.handlers import handlers
+
+        return max(handlers(image) for image in images)
     if args.quick:
         from bench.quick import quick
 

@@ -12,7 +12,7 @@ from pcemu._core.access cimport *
 from pcemu._core cimport blocks
 from pcemu._core.decode cimport DEC_MORE, add_handler, handler_name, decode, set_exit_op, set_limit_op
 from pcemu._core.interrupts cimport breakpoint_hits, deliver_debug, deliver_exception, deliver_irq, deliver_nmi, rf_set
-from pcemu._core.jit cimport jc_code, jit_init, jit_mode, set_warm_op
+from pcemu._core.jit cimport RETIRED, jc_code, jit_init, jit_mode, set_warm_op
 from pcemu._core.mmu cimport IoSpace, Memory
 from pcemu._core.pcid cimport free_pcids
 from pcemu._core.simd cimport fp_enter, fp_leave
@@ -910,12 +910,13 @@ cdef class CpuCore:
         cdef Mach* m = self.memory.m
         if m.calls is NULL:
             return {}
-        found = [(m.calls[i], handler_name(i)) for i in range(8192) if m.calls[i]]
+        found = [(m.calls[i], handler_name(i)) for i in range(RETIRED) if m.calls[i]]
         return {name: count for count, name in sorted(found, reverse=True)}
 
     def stats(self):
         """Counters since the start."""
-        return {"compiled": self.c.m.n_compiled, "compiled_instructions": self.c.m.n_compiled_insn,
+        return {"compiled": self.c.m.n_compiled, "compiled_retired": self.memory.m.calls[RETIRED] if self.memory.m.calls else 0,
+                "compiled_instructions": self.c.m.n_compiled_insn,
                 "compiled_bytes": self.c.m.n_compiled_bytes, "compile_ns": self.c.m.compile_ns,
                 "instructions": self.icount, "translations": self.c.n_trans, "translated_instructions": self.c.n_trans_insn,
                 "lookups": self.c.n_lookup, "tlb_fills": self.c.n_tlb_fill, "tlb_l2_hits": self.c.n_l2_hit,

@@ -848,6 +848,7 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
 
 cdef Op* h_jit(Cpu* c, Op* op) noexcept nogil:
     """Stands before the first op of a compiled block: run the code."""
+    cdef s64 budget
     if UNLIKELY(near_hole(c, c.r[R_PC])):
         return op[1].fn(c, op + 1)
     if UNLIKELY(c.cur.cross and not intact(c, c.cur, c.r[R_PC])):
@@ -856,7 +857,15 @@ cdef Op* h_jit(Cpu* c, Op* op) noexcept nogil:
     if UNLIKELY(not pay(c)):
         return op[1].fn(c, op + 1)
     c.pgpc = c.r[R_PC] - (c.cur.addr & 4095)
-    return (<EnterFn>(c.m.code_rx + thunk_at[T_ENTER]))(c, c.cur.code)
+    budget = c.budget + c.cur.unit_n
+    op = (<EnterFn>(c.m.code_rx + thunk_at[T_ENTER]))(c, c.cur.code)
+    # what has been paid for and is not done yet, or not at all
+    if op is not NULL:
+        budget -= c.cur.ops + c.cur.n_ops - op - (op.fn == h_warm or op.fn == h_jit)
+    elif c.exit == EXIT_FAULT or c.exit == EXIT_SINGLE:
+        budget -= c.cur.ops + c.cur.n_ops - c.fault_op
+    c.m.calls[RETIRED] += <u64>(budget - c.budget)
+    return op
 
 
 cdef Op* h_warm(Cpu* c, Op* op) noexcept nogil:

@@ -76,7 +76,8 @@ def info_history(ctx: Context) -> str:
 @command("info jit", help="show dynamic compiler info")
 def info_jit(ctx: Context) -> str:
     stats = ctx.cpu.stats()
-    return "".join(f"{name:<24} {value}\n" for name, value in stats.items())
+    calls = ctx.cpu.handler_calls()
+    return "".join(f"{name:<24} {value}\n" for name, value in (*stats.items(), *calls.items()))
 
 
 @command("info registers", "all:-a,vcpu:i?", params="[-a|vcpu]", help="show the cpu registers (-a: show register info "

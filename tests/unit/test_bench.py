@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import build, plot, report, run, workloads
+from bench import build, handlers, plot, report, run, workloads
 from bench.measure import Run
 
 
@@ -48,6 +48,15 @@ def test_a_row_is_a_geometric_mean_and_no_workload_may_be_slow() -> None:
     assert cells[4:] == ["1.22", "0.50", "1", "**no**"]  # sqrt(3 x 0.5) reaches the floor, but divide is under 0.9
     assert "geometric mean of 2 workloads: **1.22**" in report.summary(results(), ["qemu"])
     assert "divide 0.50" in report.summary(results(), ["qemu"])
+
+
+def test_shares_of_instructions_with_and_without_a_handler() -> None:
+    before = handlers.parse("instructions  100\r\ncompiled_retired  50\r\nop_aaa  7\r\nother  x\r\n")
+    counts = handlers.parse("instructions  1100\ncompiled_retired  1000\nop_aaa  27\nop_hlt  10\n") - before
+    assert counts == handlers.Counts(1000, 950, {"op_aaa": 20, "op_hlt": 10})
+    assert counts.row("all", 92.0) == "| all | 0.0 | 92.0 | 3.0 | 5.0 | aaa 2.0, hlt 1.0 |"
+    assert " 92.0 < |" in counts.row("all", 92.1)
+    assert (counts + counts).calls == {"op_aaa": 40, "op_hlt": 20}
 
 
 def test_the_picture_is_svg_with_a_bar_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,3 +47,11 @@ def test_long_blocks_with_much_out_of_line(snippet: Any, insns: str, blocks: int
     assert compiled == plain
     assert stats["compiled"]
     assert stats["compiled_bytes"] < 1 << 20
+
+
+def test_what_compiled_code_retires_is_counted(snippet: Any) -> None:
+    """A loop of five instructions whose load finds RAM 64 times, then a device, which takes it out of compiled code."""
+    code = snippet.assemble("mov ecx, 100; 1: inc esi; mov eax, [edi]; add edi, 0x400; dec ecx; jnz 1b")
+    _, stats = run(snippet, code, 2)
+    # two rounds before it is compiled; then whole rounds; then one instruction before the load, and the three after it (but once)
+    assert stats["compiled_retired"] == 62 * 5 + 36 + 35 * 3
