@@ -2,10 +2,12 @@
 
 Guest XMM0-15 are in the host's registers of the same numbers, from their first use in a block to its end or to the next call of C
 code; what has changed goes to the Cpu there, or in the stub that leads to a handler. Encodings come from the instruction table.
+AVX is in e_avx.pyx.
 
 The host's MXCSR is the guest's with all exceptions masked (simd.pxd); blocks of a mode in which one is unmasked (M_FPX) leave
 arithmetic to the handlers.
 """
+from pcemu._core.e_avx cimport emit_avx, vec_flags
 from pcemu._core.emit cimport *
 
 cdef extern from *:
@@ -27,6 +29,10 @@ cdef extern from *:
         case HOST_SSE4_2: return __builtin_cpu_supports("sse4.2") != 0;
         case HOST_AES: return __builtin_cpu_supports("aes") != 0;
         case HOST_PCLMULQDQ: return __builtin_cpu_supports("pclmul") != 0;
+        case HOST_AVX: return __builtin_cpu_supports("avx") != 0;
+        case HOST_AVX2: return __builtin_cpu_supports("avx2") != 0;
+        case HOST_FMA: return __builtin_cpu_supports("fma") != 0;
+        case HOST_F16C: return __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) && c >> 29 & 1;
         case 99: return __get_cpuid(0x80000001, &a, &b, &c, &d) && c & 1;
         }
     #endif
@@ -45,6 +51,9 @@ cdef bint have_lahf = host_ext(99)
 
 cdef void v_head(J* j, Encoding e, u32 w, u32 reg, u32 rm) noexcept nogil:
     cdef u32 rex = w << 3 | (reg >> 3) << 2 | rm >> 3
+    if e.vex:                           # where the legacy instruction is all there is to do
+        e_vex(j, e.prefix, e.map, e.opcode, w, 0, reg, 0, rm)
+        return
     if e.prefix:
         e8(j, 0x66 if e.prefix == 1 else 0xF3 if e.prefix == 2 else 0xF2)
     if rex:
@@ -76,60 +85,60 @@ cdef void v_imm(J* j, Encoding e, Op* op, u32 form) noexcept nogil:
     e8(j, v)
 
 
-cdef void v_mem(J* j, u32 sub, u32 size, bint write) noexcept nogil:
-    """rcx = host address of the memory operand. size: log2 of its bytes."""
-    j.align = (sub & V_ALIGNED) != 0
-    mem(j, 1 << size, write)
+cdef void v_mem(J* j, EmitRow r, bint write) noexcept nogil:
+    """rcx = host address of the memory operand."""
+    j.align = (r.sub & V_ALIGNED) != 0
+    mem(j, r.width, write)
     j.align = 0
 
 
 # ---- by the kind of operands
 
-cdef void e_vec(J* j, Op* op, Encoding e, u32 sub, u32 size, u32 form) noexcept nogil:
+cdef void e_vec(J* j, Op* op, Encoding e, EmitRow r) noexcept nogil:
     """V,W and V,W,Ib and W,V between registers; shifts by an immediate."""
     cdef int d = op.reg, s = op.rm
-    if sub & V_XMM0:
+    if r.sub & V_XMM0:
         x_load(j, 0)
-    if form == FORM_RM or form == FORM_RMI:
-        v_mem(j, sub, size, 0)
-        if not sub & V_WHOLE:
+    if r.form == FORM_RM or r.form == FORM_RMI:
+        v_mem(j, r, 0)
+        if not r.sub & V_WHOLE:
             x_load(j, d)
         v_rm(j, e, 0, d, H_CX, 0)
-    elif form == FORM_RI:
+    elif r.form == FORM_RI:
         x_load(j, d)
         v_rr(j, e, 0, e.modrm & 7, d)
     else:
-        if not (sub & V_SELF and d == s):
+        if not (r.sub & V_SELF and d == s):
             x_load(j, s)
-            if not sub & V_WHOLE:
+            if not r.sub & V_WHOLE:
                 x_load(j, d)
         if e.modrm & ENC_SWAP:
             v_rr(j, e, 0, s, d)
         else:
             v_rr(j, e, 0, d, s)
-    v_imm(j, e, op, form)
+    v_imm(j, e, op, r.form)
     x_changed(j, d)
 
 
-cdef void e_vst(J* j, Op* op, Encoding e, u32 sub, u32 size, u32 w, u32 form) noexcept nogil:
+cdef void e_vst(J* j, Op* op, Encoding e, EmitRow r, u32 w) noexcept nogil:
     """M,V and M,V,Ib."""
     if e.map == 1 and (e.opcode == 0x2B or e.opcode == 0xE7):
         e.opcode = 0x29                 # the guest's streaming store is an ordinary one
         e.prefix = 0
-    v_mem(j, sub, size, 1)
+    v_mem(j, r, 1)
     x_load(j, op.reg)
     v_rm(j, e, w, op.reg, H_CX, 0)
-    v_imm(j, e, op, form)
+    v_imm(j, e, op, r.form)
 
 
-cdef void e_vtog(J* j, Op* op, Encoding e, u32 size, u32 w, u32 form) noexcept nogil:
+cdef void e_vtog(J* j, Op* op, Encoding e, EmitRow r, u32 w) noexcept nogil:
     """To a general register."""
     cdef int h = HR[op.reg]
     will_write(j, op.reg, 0)
     if h < 0:
         h = H_T
-    if form == FORM_RM:
-        mem(j, 1 << size, 0)
+    if r.form == FORM_RM:
+        mem(j, r.width, 0)
         v_rm(j, e, w, h, H_CX, 0)
     else:
         x_load(j, op.rm)
@@ -137,19 +146,19 @@ cdef void e_vtog(J* j, Op* op, Encoding e, u32 size, u32 w, u32 form) noexcept n
             v_rr(j, e, w, op.rm, h)
         else:
             v_rr(j, e, w, h, op.rm)
-        v_imm(j, e, op, form)
+        v_imm(j, e, op, r.form)
     if h == H_T:
         st_g(j, 3 if w else 2, H_T, op.reg)
 
 
-cdef void e_gtov(J* j, Op* op, Encoding e, u32 sub, u32 size, u32 w, u32 form) noexcept nogil:
+cdef void e_gtov(J* j, Op* op, Encoding e, EmitRow r, u32 w) noexcept nogil:
     """From a general register, or memory that stands for one."""
     cdef int h
-    if form == FORM_RM or form == FORM_RMI:
-        mem(j, 1 << size, 0)
-    if not sub & V_WHOLE:
+    if r.form == FORM_RM or r.form == FORM_RMI:
+        mem(j, r.width, 0)
+    if not r.sub & V_WHOLE:
         x_load(j, op.reg)
-    if form == FORM_RM or form == FORM_RMI:
+    if r.form == FORM_RM or r.form == FORM_RMI:
         v_rm(j, e, w, op.reg, H_CX, 0)
     else:
         h = HR[op.rm]
@@ -157,65 +166,48 @@ cdef void e_gtov(J* j, Op* op, Encoding e, u32 sub, u32 size, u32 w, u32 form) n
             v_rr(j, e, w, op.reg, h)
         else:
             v_rm(j, e, w, op.reg, H_ENV, env_r(op.rm))
-    v_imm(j, e, op, form)
+    v_imm(j, e, op, r.form)
     x_changed(j, op.reg)
 
 
-cdef void e_vflags(J* j, Op* op, Encoding e, u32 sub, u32 size, u32 form) noexcept nogil:
+cdef void e_vflags(J* j, Op* op, Encoding e, EmitRow r) noexcept nogil:
     """COMISS, UCOMISS, PTEST: all six flags."""
-    cdef Loc none
-    if form == FORM_RM:
-        v_mem(j, sub, size, 0)
+    if r.form == FORM_RM:
+        v_mem(j, r, 0)
         x_load(j, op.reg)
         v_rm(j, e, 0, op.reg, H_CX, 0)
     else:
         x_load(j, op.reg)
         x_load(j, op.rm)
         v_rr(j, e, 0, op.reg, op.rm)
-    if not j.live[j.i]:
-        set_dead(j)
-        return
-    mov(j, H_T, H_AX)
-    e8(j, 0x9F)                         # lahf: SF ZF 0 AF 0 PF 1 CF
-    e8(j, 0x0F)
-    e8(j, 0xB6)
-    e8(j, 0xCC)                         # movzx ecx, ah
-    mov(j, H_AX, H_T)
-    rm(j, 2, 0x8D, H_CX, H_CX, -2)
-    st_env(j, 3, H_CX, AT_CC_SRC)
-    none.t = L_NONE
-    none.g = 0
-    none.imm = 0
-    j.host_lo = j.op_stub
-    set_node(j, N_TRIPLE, K_EFL, 2, none, loc_env(), CUR_DEAD, 1)
+    vec_flags(j)
 
 
 cdef bint emit_sse(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef Encoding e = encodings[op.kind]
-    cdef u32 size = r.sub & 7
-    cdef u32 w = 0
+    cdef u32 w = 1 if r.size == 3 else 0
     if not have[e.host] or r.sub & V_FP and j.mode & M_FPX:
         return 0
-    if r.form != FORM_RR and r.form != FORM_RRI and r.form != FORM_RI and not plain(j):
+    if r.access and not plain(j):
         return 0
     if r.cls == E_VFLAGS and not have_lahf:
         return 0
-    if size == 7:
-        size = r.size
-    if r.size == 3:
-        w = 1
+    if e.vex and (not have[HOST_AVX] or e.vex & VEX_AVX2_L1 and r.size == 5 and not have[HOST_AVX2]):
+        return 0
+    if e.vex and not e.vex & VEX_LEGACY:
+        return emit_avx(j, op, e, r)
     if r.cls == E_VEC:
-        e_vec(j, op, e, r.sub, size, r.form)
+        e_vec(j, op, e, r)
     elif r.cls == E_VST:
-        e_vst(j, op, e, r.sub, size, w, r.form)
+        e_vst(j, op, e, r, w)
     elif r.cls == E_VTOG:
-        e_vtog(j, op, e, size, w, r.form)
+        e_vtog(j, op, e, r, w)
     elif r.cls == E_GTOV:
-        e_gtov(j, op, e, r.sub, size, w, r.form)
+        e_gtov(j, op, e, r, w)
     else:
-        e_vflags(j, op, e, r.sub, size, r.form)
+        e_vflags(j, op, e, r)
     return 1
 
 
-for _i in (E_VEC, E_VST, E_VTOG, E_GTOV, E_VFLAGS):
+for _i in (E_VEC, E_VST, E_VTOG, E_GTOV, E_VZERO, E_VFLAGS):
     emitters[_i] = emit_sse

@@ -93,6 +93,7 @@ cdef struct Stub:       # code out of line, written behind the block
     u32 want_flags      # the host's flags are used after it
     u32 xd              # J.xd at it
     u32 xback           # J.xv behind the op
+    bint wide           # J.wide at it
     u64 arg
     Block* b            # the block of the unit
     u32 rest            # instructions of the unit behind that block
@@ -159,8 +160,9 @@ cdef struct J:          # the block being compiled
     int n_nodes
     int n_stubs
     bint failed
-    u32 xv              # guest XMM registers that are in the host's, ...
+    u32 xv              # guest XMM registers that are in the host's, and from bit 16 on the upper halves of YMM registers, ...
     u32 xd              # ... of them those whose place in the Cpu is out of date
+    bint wide           # ... and whether upper halves of the host's registers have been written
     u32 xsize           # bytes of code that stubs need for that
     bint align          # the next memory operand must be aligned to its size
     int n1              # a loop: instructions of the first round; otherwise all
@@ -192,18 +194,19 @@ cdef extern from "gen/emit.h" nogil:
     enum:
         E_NONE, E_MOV, E_ALU, E_TEST, E_ADC, E_UNARY, E_LEA, E_MOVX, E_SHIFT, E_ROTATE, E_IMUL, E_MUL, E_DIV, E_PUSH, E_POP, E_LEAVE
         E_JCC, E_JMP, E_CALL, E_JMPI, E_RET, E_SETCC, E_CMOVCC, E_CBW, E_CWD, E_BSWAP, E_XCHG, E_NOP, E_BT, E_SCAN, E_CMPXCHG, E_XADD
-        E_SHD, E_DIR, E_VEC, E_VST, E_VTOG, E_GTOV, E_VFLAGS
+        E_SHD, E_DIR, E_VEC, E_VST, E_VTOG, E_GTOV, E_VZERO, E_VFLAGS
         FORM_NONE, FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_R, FORM_M, FORM_I, FORM_J, FORM_RC, FORM_MC, FORM_RRI, FORM_RMI
-        FORM_RRC, FORM_MRI, FORM_RO, FORM_OR
-        V_ALIGNED, V_WHOLE, V_SELF, V_FP, V_XMM0, ENC_SWAP
+        FORM_RRC, FORM_MRI, FORM_RO, FORM_OR, FORM_RRR, FORM_RRM, FORM_RMR, FORM_RRRI, FORM_RRMI, FORM_RRRR, FORM_RRMR
+        V_ALIGNED, V_WHOLE, V_DEST, V_SELF, V_FP, V_XMM0, ENC_SWAP, ENC_VVVV
+        VEX_IS, VEX_L1, VEX_W1, VEX_AVX2_L1, VEX_LEGACY
         A_READ, A_WRITE, A_OPERAND, A_PUSH, A_POP, A_OTHER
         C_FIRST, C_SECOND, C_ALL
         STEP_NONE, STEP_PUSH, STEP_POP, STEP_ADD, STEP_SUB, STEP_INC, STEP_DEC, STEP_LEA
         KILLS_IF_COUNT
         FAULTS_NEVER, FAULTS_ALWAYS, FAULTS_FP
-        HOST_PNI, HOST_SSSE3, HOST_SSE4_1, HOST_SSE4_2, HOST_AES, HOST_PCLMULQDQ
+        HOST_PNI, HOST_SSSE3, HOST_SSE4_1, HOST_SSE4_2, HOST_AES, HOST_PCLMULQDQ, HOST_AVX, HOST_AVX2, HOST_FMA, HOST_F16C
     ctypedef struct Encoding:
-        u8 prefix, map, opcode, modrm, host
+        u8 prefix, map, opcode, modrm, host, vex
     const Encoding* encodings       # by Op.kind
 
 cdef enum:              # thunks: code that all blocks share, at the beginning of the code memory
@@ -291,7 +294,10 @@ cdef bint stack_ok(J* j, int sz) noexcept nogil
 cdef void sp_lea(J* j, int dst, s32 disp) noexcept nogil
 cdef void x_move(J* j, u32 opc, u32 regs) noexcept nogil
 cdef void x_load(J* j, int r) noexcept nogil
+cdef void x_load_vex(J* j, int r, bint whole) noexcept nogil
 cdef void x_changed(J* j, int r) noexcept nogil
+cdef void x_changed_vex(J* j, int r) noexcept nogil
+cdef void x_narrow(J* j, bint wide) noexcept nogil
 cdef void x_flush(J* j) noexcept nogil
 cdef void call_c(J* j, int t) noexcept nogil
 
@@ -338,6 +344,18 @@ cdef inline void e_prefix(J* j, int sz, u32 reg, u32 index, u32 rm, bint byte_re
         e8(j, 0x66)
     if rex or byte_reg:
         e8(j, 0x40 | rex)
+
+
+cdef inline void e_vex(J* j, u32 pp, u32 map_, u32 opc, u32 w, u32 l, u32 reg, u32 vvvv, u32 rm) noexcept nogil:
+    """VEX prefix and opcode. pp: 66 F3 F2 as 1 2 3; map_: 1 to 3; vvvv: 0 where there is none."""
+    if map_ == 1 and not w and rm < 8:
+        e8(j, 0xC5)
+        e8(j, (~reg & 8) << 4 | (~vvvv & 15) << 3 | l << 2 | pp)
+    else:
+        e8(j, 0xC4)
+        e8(j, (~reg & 8) << 4 | 0x40 | (~rm & 8) << 2 | map_)
+        e8(j, w << 7 | (~vvvv & 15) << 3 | l << 2 | pp)
+    e8(j, opc)
 
 
 cdef inline void rr(J* j, int sz, u32 opc, int reg, int rm) noexcept nogil:

@@ -528,6 +528,7 @@ cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil:
     s.want_flags = 0
     s.xd = j.xd
     s.xback = 0
+    s.wide = j.wide
     s.arg = 0
     s.b = j.b
     s.rest = j.rest
@@ -853,18 +854,44 @@ cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) 
 # ============================================================================================= vector registers
 
 cdef void x_move(J* j, u32 opc, u32 regs) noexcept nogil:
-    """MOVAPS of registers (a bit each) from (0F28) or to (0F29) their places in the Cpu."""
+    """MOVAPS of registers (a bit each) from (0F28) or to (0F29) their places in the Cpu; VMOVAPS of those with an upper half."""
     cdef int r
     for r in range(16):
-        if regs >> r & 1:
+        if not regs >> r & 0x10001:
+            continue
+        if opc == 0x0F28 and not regs >> r & 1:
+            x_upper(j, r)
+        elif regs >> 16:
+            e_vex(j, 0, 1, opc, 0, regs >> (16 + r) & 1, r, 0, H_ENV)
+            e_mem(j, r, H_ENV, AT_VEC + 32 * r)
+        else:
             rm(j, 2, opc, r, H_ENV, AT_VEC + 32 * r)
 
 
+cdef void x_upper(J* j, int r) noexcept nogil:
+    """The upper half of a register whose lower one is there."""
+    e_vex(j, 1, 3, 0x18, 0, 1, r, r, H_ENV)                     # vinsertf128
+    e_mem(j, r, H_ENV, AT_VEC + 32 * r + 16)
+    e8(j, 1)
+
+
 cdef void x_load(J* j, int r) noexcept nogil:
-    """Guest register r is in the host's from here on."""
+    """Guest register r is in the host's from here on: its lower half."""
     if not j.xv >> r & 1:
         x_move(j, 0x0F28, <u32>1 << r)
         j.xv |= <u32>1 << r
+
+
+cdef void x_load_vex(J* j, int r, bint whole) noexcept nogil:
+    """... for a VEX-coded instruction: its lower half, or both."""
+    if not j.xv >> r & 1:
+        e_vex(j, 0, 1, 0x28, 0, whole, r, 0, H_ENV)             # vmovaps
+        e_mem(j, r, H_ENV, AT_VEC + 32 * r)
+    elif whole and not j.xv >> (16 + r) & 1:
+        x_upper(j, r)
+    j.xv |= (<u32>0x10001 if whole else <u32>1) << r
+    if whole:
+        j.wide = 1
 
 
 cdef void x_changed(J* j, int r) noexcept nogil:
@@ -872,14 +899,33 @@ cdef void x_changed(J* j, int r) noexcept nogil:
     j.xd |= <u32>1 << r
 
 
+cdef void x_changed_vex(J* j, int r) noexcept nogil:
+    """A VEX-coded instruction writes all of a register."""
+    j.xv |= <u32>0x10001 << r
+    j.xd |= <u32>0x10001 << r
+
+
+cdef void x_narrow(J* j, bint wide) noexcept nogil:
+    """Before legacy SSE instructions of C code: upper halves that are not zero make those slow on some hosts."""
+    if wide:
+        e8(j, 0xC5)                     # vzeroupper
+        e8(j, 0xF8)
+        e8(j, 0x77)
+
+
 cdef void x_flush(J* j) noexcept nogil:
     """All of them are in the Cpu, too."""
     x_move(j, 0x0F29, j.xd)
     j.xd = 0
+    if j.wide:
+        x_narrow(j, 1)
+        j.wide = 0
+        j.xv &= 0xFFFF
 
 
 cdef void call_c(J* j, int t) noexcept nogil:
     """Call a thunk, in whose C code vector registers get lost. (Perhaps under a condition: nothing else changes.)"""
     x_move(j, 0x0F29, j.xd)
+    x_narrow(j, j.wide)
     call_rx(j, thunk(j, t))
     x_move(j, 0x0F28, j.xv)

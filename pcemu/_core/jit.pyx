@@ -464,6 +464,7 @@ cdef void write_stubs(J* j) noexcept nogil:
     cdef int i = 0
     cdef Stub* s
     j.xv = j.xd = 0
+    j.wide = 0
     while i < j.n_stubs:                # far jumps add more
         if j.end - j.p < MARGIN:
             j.failed = 1
@@ -482,6 +483,7 @@ cdef void write_stubs(J* j) noexcept nogil:
             jmp_rx(j, thunk(j, T_XGUARD))
         elif s.kind == STUB_REST:
             x_move(j, 0x0F29, s.xd)
+            x_narrow(j, s.wide)
             if not s.synced:
                 write_flags(j, s.node)
             mov_imm(j, H_T, <u64>s.op)
@@ -489,6 +491,7 @@ cdef void write_stubs(J* j) noexcept nogil:
             jmp_rx(j, thunk(j, T_REST))
         elif s.kind == STUB_SLOW:
             x_move(j, 0x0F29, s.xd)
+            x_narrow(j, s.wide)
             if not s.synced:
                 write_flags(j, s.node)
             mov_imm(j, H_T, <u64>s.op)
@@ -503,6 +506,7 @@ cdef void write_stubs(J* j) noexcept nogil:
             jmp_rx(j, thunk(j, <int>s.arg if s.arg else T_END))
         elif s.kind == STUB_ROUND:
             x_move(j, 0x0F29, s.xd)
+            x_narrow(j, s.wide)
             if not s.synced:
                 write_flags(j, s.node)
             if j.n != 2 * j.n1:
@@ -516,6 +520,7 @@ cdef void write_stubs(J* j) noexcept nogil:
         else:
             if s.kind == STUB_SIDE:
                 x_move(j, 0x0F29, s.xd)
+                x_narrow(j, s.wide)
                 if not s.synced:
                     write_flags(j, s.node)
                 rm(j, 3, 0x81, 0, H_ENV, AT_BUDGET)
@@ -734,6 +739,7 @@ cdef void begin(J* j, Cpu* c, Block* b) noexcept nogil:
     j.op_stub = 0
     j.failed = 0
     j.xv = j.xd = j.xsize = 0
+    j.wide = 0
     j.align = 0
     j.n_groups = 0
     memset(j.epoch, 0, sizeof(j.epoch))
@@ -782,7 +788,7 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
         while first < j.n_stubs:
             j.stubs[first].back = j.p
             j.stubs[first].xback = j.xv
-            j.xsize += 9 * <u32>(popcount64(j.xv) + popcount64(j.stubs[first].xd))
+            j.xsize += 9 * <u32>(popcount64(j.xv & 0xFFFF) + popcount64(j.stubs[first].xd & 0xFFFF))
             first += 1
         track(j, op, r)
         if j.failed or j.end - j.p < X_ROOM + MARGIN:

@@ -12,6 +12,7 @@ from . import rig
 pytestmark = rig.needs_x86_64
 
 BUSY = "addps xmm1, xmm2; paddd xmm3, xmm1; mulsd xmm12, xmm13"       # three registers whose places in memory are out of date
+WIDE = "vaddps ymm1, ymm1, ymm2; vpaddd ymm3, ymm3, ymm1; vmulsd xmm12, xmm12, xmm13"     # ... upper halves of two, zeros in one's
 ACROSS = 0xFF8                                                          # offset of an operand in two pages
 PROGRAMS = {
     "across": f"{BUSY}; movups xmm4, [rbx+{ACROSS}]; paddb xmm4, xmm1; movups [rbx+{ACROSS + 0x1000}], xmm4; subps xmm3, xmm4",
@@ -41,6 +42,29 @@ PROGRAMS = {
                "pinsrq xmm9, r11, 1; pextrq r10, xmm10, 1; pextrd [rbx], xmm11, 2; cvttss2si r9, [rbx]; pinsrb xmm1, [rbx+1], 7",
     "loop": f"mov ecx, 40; 3: {BUSY}; movups xmm4, [rbx+rcx*8+0xFD0]; addps xmm4, xmm1; movups [rbx+rcx*8+0x1FD0], xmm4; "
             "aesenc xmm1, xmm4; pshufb xmm2, xmm1; dec ecx; jnz 3b",
+    "wide": f"{WIDE}; vmovups ymm4, [rbx+0x40]; vaddps ymm5, ymm4, [rbx+0x61]; vmovaps [rbx+0x80], ymm5; vpand ymm12, ymm5, ymm13",
+    "wide across": f"{WIDE}; vpaddd ymm4, ymm1, [rbx+{ACROSS - 16}]; vmovups [rbx+{ACROSS + 0x1000}], ymm4; vsubps ymm3, ymm3, ymm4",
+    "wide absent": f"{WIDE}; mov eax, 0x7f000000; vpaddd ymm1, ymm2, [rax]; vpaddd ymm1, ymm1, ymm3",
+    "wide misaligned": f"{WIDE}; vmovaps ymm4, [rbx+0x20]; vmovdqa ymm5, [rbx+0x30]; vpaddd ymm1, ymm1, ymm3",
+    "wide misaligned store": f"{WIDE}; vmovaps [rbx+0x21], ymm1; vpaddd ymm1, ymm1, ymm3",
+    "upper halves": f"{WIDE}; paddd xmm1, xmm3; addsd xmm12, xmm13; movups [rbx+{ACROSS}], xmm1; vpaddd ymm4, ymm1, ymm12; "
+                    "vaddps xmm3, xmm1, xmm3; movaps xmm6, xmm1; vpermq ymm7, ymm6, 0x4e; vpxor ymm8, ymm3, ymm7; mulps xmm8, xmm2",
+    "upper halves zero": f"{WIDE}; paddd xmm2, xmm3; vzeroupper; vpaddd ymm4, ymm1, ymm5; movups xmm9, [rbx+{ACROSS}]; "
+                         "vpaddd ymm6, ymm9, ymm10; vzeroupper; addps xmm1, xmm6",
+    "all zero": f"{WIDE}; vzeroall; paddd xmm1, xmm2; movups [rbx+{ACROSS}], xmm1; vpaddd ymm3, ymm1, [rbx]; addps xmm15, xmm3",
+    "wide handlers": f"{WIDE}; vrcpps ymm4, ymm1; vaddps ymm5, ymm4, ymm1; vpcmpeqd ymm6, ymm6, ymm6; vpgatherdd ymm7, [rbx+ymm8*1], ymm6; "
+                     "vpsubd ymm9, ymm7, ymm1; cpuid; vpaddd xmm1, xmm1, xmm2",
+    "fused": f"{WIDE}; vfmadd231ps ymm1, ymm2, [rbx+0x100]; vfnmsub132sd xmm12, xmm13, xmm1; vfmsubadd213pd ymm3, ymm1, ymm2; "
+             f"vcvtps2ph [rbx+{ACROSS}], ymm1, 3; vcvtph2ps ymm4, [rbx+{ACROSS}]; vcvtps2ph xmm5, ymm4, 0",
+    "wide flags": f"{WIDE}; vptest ymm1, ymm2; setz al; setc cl; vtestps xmm1, [rbx+0x10]; pushfq; pop r8; vucomisd xmm12, xmm13; "
+                  "setp dl; seta r9b; vpmovmskb r11d, ymm1; vmovmskpd ebp, ymm3; vcvttsd2si rax, xmm12; vpextrw ecx, xmm1, 3",
+    "wide elements": f"{WIDE}; vpinsrb xmm4, xmm1, r11d, 5; vpinsrq xmm5, xmm2, r9, 1; vcvtsi2sd xmm6, xmm12, r13; vmovq xmm7, r15; "
+                     "vmovd xmm8, [rbx]; vextracti128 xmm9, ymm3, 1; vextractf128 [rbx+0x31], ymm1, 1; vinsertf128 ymm10, ymm1, [rbx], 1; "
+                     "vblendvps ymm11, ymm1, ymm2, ymm3; vpsllw ymm14, ymm1, 3; vpsrldq ymm15, ymm2, 5; vmovhps [rbx+3], xmm1",
+    "wide loop": f"mov ecx, 40; 3: {WIDE}; vmovups ymm4, [rbx+rcx*8+0xFD0]; vaddps ymm4, ymm4, ymm1; vmovups [rbx+rcx*8+0x1FD0], ymm4; "
+                 "addps xmm3, xmm4; dec ecx; jnz 3b",
+    "mixed loop": f"mov ecx, 40; 3: {BUSY}; vmovups ymm4, [rbx+rcx*8+0xFD0]; vaddps xmm2, xmm4, xmm1; vpaddd ymm1, ymm2, ymm4; "
+                  "movups [rbx+rcx*8+0x1FD0], xmm1; test ecx, 1; jz 2f; vzeroupper; 2: dec ecx; jnz 3b",
     "own code": f"{BUSY}; movups xmm4, [rip+4f]; movups [rip+4f], xmm3; paddd xmm1, xmm4; 4: .fill 16, 1, 0x90; paddd xmm1, xmm3",
 }
 
@@ -66,8 +90,12 @@ def _outcome(engine: rig.Emulated, code: bytes, seed: int) -> dict[str, Any]:
     gpr[3], gpr[4], gpr[7] = rig.DATA, rig.DATA + 0x8000, 0x3000_0000
     before = rig.Machine(gpr, rng.getrandbits(12) & rig.ALL_FLAGS, bytes(fx), rng.randbytes(0x6000))
     c = engine.cpu
+    c.set("cr4", c.get("cr4") | 1 << 18)
+    c.set("xcr0", 7)
+    for i in range(16):
+        c.set(f"ymm{i}h", rng.getrandbits(128))
     why = "halted" if engine.run(code, before, 100_000, "halted") else "stopped"
-    out: dict[str, Any] = {r: c.get(r) for r in (*rig.GPR, "rip", "eflags", "mxcsr", "cr2", *(f"xmm{i}" for i in range(16)))}
+    out: dict[str, Any] = {r: c.get(r) for r in (*rig.GPR, "rip", "eflags", "mxcsr", "cr2", *(f"ymm{i}" for i in range(16)))}
     out["at"] = why
     out["memory"] = engine.mem.read(rig.DATA, 0x8000)
     return out

@@ -10,7 +10,7 @@ called. The effects are what the instruction changes, and what else is to be kno
     +i -i +1 -1 lea     its first operand, a register, by its immediate, by one, or (if base and destination are the same) by
                 the displacement: by how much is known beforehand
     push pop    the stack pointer, by the operand's size; that is the access to memory, too
-    wN          N bytes of memory are accessed, not the operand's size
+    wN lN       N bytes of memory are accessed, not the operand's size; l: twice as many with a vector length of 256 bits
     elsewhere   memory is accessed, but not by ModRM's base and displacement alone
     nowhere     memory is not accessed
     fault       faults without a memory operand
@@ -89,7 +89,8 @@ RULES: list[tuple[str, str, str, str, str]] = [
 
 # Vector instructions, by what their operands are. Attributes: a, a memory operand of 16 bytes must be aligned; w, the destination
 # is written whole; 0, with itself as source the old value does not matter; f, floating point (the handler's while an exception
-# is unmasked); x, reads XMM0 as well; then log2 of the bytes of a memory operand. The encoding is the row's (Encoding below).
+# is unmasked); x, reads XMM0 as well; then log2 of the bytes of a memory operand (s: the size in the handler's name). The
+# encoding is the row's (encoding() below).
 VECTOR: list[tuple[str, str, str, str]] = [
     ("vec", "a4", "rr rm", """paddb paddw paddd paddq paddsb paddsw paddusb paddusw pmullw pmulhw pmulhuw pmuludq pmaddwd psadbw
         pavgb pavgw pminub pmaxub pminsw pmaxsw pand por packsswb packuswb packssdw punpcklbw punpckhbw punpcklwd
@@ -145,12 +146,77 @@ VECTOR: list[tuple[str, str, str, str]] = [
     ("vflags", "f3", "rr rm", "comisd ucomisd"),
     ("vflags", "a4", "rr rm", "ptest"),
 ]
-HOST = ["any", "pni", "ssse3", "sse4_1", "sse4_2", "aes", "pclmulqdq"]     # what compiled code may need of the host
-V_BITS = {"a": 8, "w": 16, "0": 32, "f": 64, "x": 128}      # on top of log2 of the bytes (7: the size in the handler's name)
+# AVX to FMA and F16C, names without their V. Here w is not needed (all of the destination is written), and d says that the
+# destination is a source, too; l: the memory operand doubles with the vector length. A name may say the length.
+VEX: list[tuple[str, str, str, str]] = [
+    ("vec", "l4", "rrr rrm", """paddb paddw paddd paddq paddsb paddsw paddusb paddusw pmullw pmulhw pmulhuw pmuludq pmaddwd psadbw
+        pavgb pavgw pminub pmaxub pminsw pmaxsw pand por packsswb packuswb packssdw punpcklbw punpckhbw punpcklwd
+        punpckhwd punpckldq punpckhdq punpcklqdq punpckhqdq psignb psignw psignd pmulhrsw pmaddubsw phaddw phaddd phaddsw
+        phsubw phsubd phsubsw pshufb pmulld pmuldq pminsb pmaxsb pminuw pmaxuw pminsd pmaxsd pminud pmaxud packusdw andps
+        andpd orps orpd unpcklps unpckhps unpcklpd unpckhpd aesenc aesenclast aesdec aesdeclast
+        psllvd psllvq psrlvd psrlvq psravd permilps permilpd"""),
+    ("vec", "0l4", "rrr rrm", """pxor xorps xorpd pandn andnps andnpd psubb psubw psubd psubq psubsb psubsw psubusb psubusw
+        pcmpeqb pcmpeqw pcmpeqd pcmpeqq pcmpgtb pcmpgtw pcmpgtd pcmpgtq"""),
+    ("vec", "4", "rrr rrm", "psllw pslld psllq psrlw psrld psrlq psraw psrad"),
+    ("vec", "5", "rrr rrm", "permd permps"),
+    ("vec", "al4", "rr rm", "movaps movapd movdqa movntdqa"),
+    ("vec", "l4", "rr rm", "movups movupd movdqu lddqu pabsb pabsw pabsd phminposuw movsldup movshdup aesimc"),
+    ("vec", "l4", "rri rmi", "pshufd pshuflw pshufhw permilps permilpd aeskeygenassist"),
+    ("vec", "5", "rri rmi", "permq permpd"),
+    ("vec", "l4", "rrri rrmi", "shufps shufpd pblendw pblendd blendps blendpd palignr mpsadbw pclmulqdq"),
+    ("vec", "5", "rrri rrmi", "perm2f128 perm2i128"),
+    ("vec", "4", "rrri rrmi", "insertf128 inserti128"),
+    ("vec", "l4", "rrrr rrmr", "blendvps blendvpd pblendvb"),
+    ("vec", "4", "rri", "psllw pslld psllq psrlw psrld psrlq psraw psrad pslldq psrldq extractf128 extracti128"),
+    ("vec", "l3", "rr rm", "pmovsxbw pmovsxwd pmovsxdq pmovzxbw pmovzxwd pmovzxdq"),
+    ("vec", "l2", "rr rm", "pmovsxbd pmovsxwq pmovzxbd pmovzxwq"),
+    ("vec", "l1", "rr rm", "pmovsxbq pmovzxbq"),
+    ("vec", "5", "rr rm", "movddup_256"),
+    ("vec", "4", "rm", "broadcastf128 broadcasti128"),
+    ("vec", "3", "rr rm", "movq movddup_128 pbroadcastq broadcastsd"),
+    ("vec", "2", "rr rm", "pbroadcastd broadcastss"),
+    ("vec", "1", "rr rm", "pbroadcastw"),
+    ("vec", "0", "rr rm", "pbroadcastb"),
+    ("vec", "4", "rrr", "movss movsd movhlps movlhps"),
+    ("vec", "2", "rm", "movss"),
+    ("vec", "3", "rm", "movsd"),
+    ("vec", "3", "rrm", "movlps movhps movlpd movhpd"),
+    ("vec", "2", "rrri rrmi", "insertps"),
+    ("vec", "fl4", "rrr rrm", """addps addpd subps subpd mulps mulpd divps divpd minps minpd maxps maxpd
+        addsubps addsubpd haddps haddpd hsubps hsubpd"""),
+    ("vec", "f2", "rrr rrm", "addss subss mulss divss minss maxss sqrtss cvtss2sd"),
+    ("vec", "f3", "rrr rrm", "addsd subsd mulsd divsd minsd maxsd sqrtsd cvtsd2ss"),
+    ("vec", "fl4", "rr rm", "sqrtps sqrtpd cvtdq2ps cvtps2dq cvttps2dq cvtpd2ps cvtpd2dq cvttpd2dq"),
+    ("vec", "fl3", "rr rm", "cvtps2pd cvtdq2pd cvtph2ps"),
+    ("vec", "fl4", "rrri rrmi", "cmpps cmppd dpps dppd"),
+    ("vec", "f2", "rrri rrmi", "cmpss roundss"),
+    ("vec", "f3", "rrri rrmi", "cmpsd roundsd"),
+    ("vec", "fl4", "rri rmi", "roundps roundpd"),
+    ("vec", "f4", "rri", "cvtps2ph"),
+    *(("vec", attributes, "rrr rrm", " ".join(f"{op}{order}{kind}" for op in ops.split() for order in ("132", "213", "231")))
+      for ops, table in (("fmadd fmsub fnmadd fnmsub", "dfl4 ps dfl4 pd df2 ss df3 sd"), ("fmaddsub fmsubadd", "dfl4 ps dfl4 pd"))
+      for attributes, kind in zip(table.split()[::2], table.split()[1::2], strict=True)),
+    ("vst", "al4", "mr", "movaps movapd movdqa movntps movntpd movntdq"),
+    ("vst", "l4", "mr", "movups movupd movdqu"),
+    ("vst", "4", "mri", "extractf128 extracti128"),
+    ("vst", "fl3", "mri", "cvtps2ph"),
+    ("vtog", "4", "rr", "movmskps movmskpd pmovmskb"),
+    ("gtov", "s", "rr rm", "movd"),
+    ("gtov", "fs", "rrr rrm", "cvtsi2ss cvtsi2sd"),
+    ("gtov", "0", "rrri rrmi", "pinsrb"),
+    ("gtov", "1", "rrri rrmi", "pinsrw"),
+    ("gtov", "s", "rrri rrmi", "pinsrdq"),
+    ("vzero", "4", "*", "zero"),
+    ("vflags", "l4", "rr rm", "ptest testps testpd"),
+]
+# what compiled code may need of the host
+HOST = ["any", "pni", "ssse3", "sse4_1", "sse4_2", "aes", "pclmulqdq", "avx", "avx2", "fma", "f16c"]
+VEX_ATTRS = {"vex_l1": 2, "vex_w1": 4, "avx2_l1": 8, "legacy": 16}
+V_BITS = {"a": 8, "w": 16, "d": 16, "0": 32, "f": 64, "x": 128}
 
-CLASSES = ["none", *dict.fromkeys(r[0] for r in [*RULES, *VECTOR])]
+CLASSES = ["none", *dict.fromkeys(r[0] for r in [*RULES, *VECTOR, *VEX])]
 FORMS = ["", "rr", "ri", "rm", "mr", "mi", "r", "m", "i", "j", "rc", "mc", "rri", "rmi", "rrc", "mri", "mrc", "rrr", "rrm", "rmr",
-         "qq", "qm", "mq", "qi", "qr", "rq", "t", "tt", "ro", "or"]
+         "qq", "qm", "mq", "qi", "qr", "rq", "t", "tt", "ro", "or", "rrri", "rrmi", "rrrr", "rrmr"]
 
 
 # what compiled code knows of an instruction (EmitRow in emit.pxd)
@@ -172,16 +238,16 @@ def _rules() -> dict[tuple[str, str], Rule]:
             name, _, sub = word.partition("=")
             for form in [""] if not forms else ["" if f == "*" else f for f in forms.split()]:
                 out[name, form] = (CLASSES.index(cls), int(sub) if sub else n, effects, flags)
-    for cls, attributes, forms, mnemonics in VECTOR:
-        bits = sum(V_BITS[a] for a in attributes[:-1]) | (7 if attributes[-1] == "s" else int(attributes[-1]))
+    for v, (cls, attributes, forms, mnemonics) in [*(("", r) for r in VECTOR), *(("v", r) for r in VEX)]:
+        bits = sum(V_BITS[a] for a in attributes[:-1] if a != "l")
         effects = "1" if cls in ("vst", "vtog") else ""
         if attributes[-1] != "s":
-            effects += f" w{1 << int(attributes[-1])}"
+            effects += f" {'l' if 'l' in attributes else 'w'}{1 << int(attributes[-1])}"
         if "f" in attributes:
             effects += " fp"
         for name in mnemonics.split():
             for form in forms.split():
-                out[name, form] = (CLASSES.index(cls), bits, effects, "*" if cls == "vflags" else "")
+                out[v + name, "" if form == "*" else form] = (CLASSES.index(cls), bits, effects, "*" if cls == "vflags" else "")
     return out
 
 
@@ -189,7 +255,7 @@ def knowledge(form: str, size: int, effects: str, flags: str) -> tuple[int, int,
     """(access, width, changes, step, kills, faults) of an instruction with a rule."""
     words = effects.split()
     access = changes = 0
-    width = next((int(w[1:]) for w in words if w[0] == "w"), 1 << size)
+    width = next((int(w[1:]) << (w[0] == "l" and size == 5) for w in words if w[0] in "wl" and w != "lea"), 1 << size)
     if "push" in words or "pop" in words:
         access = ACCESS["A_PUSH"] | ACCESS["A_WRITE"] if "push" in words else ACCESS["A_POP"] | ACCESS["A_READ"]
     elif "m" in form:
@@ -217,11 +283,13 @@ def knowledge(form: str, size: int, effects: str, flags: str) -> tuple[int, int,
 
 def classify(handler: str, rules: dict[tuple[str, str], Rule]) -> tuple[int, ...]:
     """The EmitRow of a handler: class, sub, form, log2 of the size in bytes, and knowledge()."""
-    m = re.fullmatch(r"op_([a-z0-9]+?)(?:_([a-z]+))?(?:_(8|16|32|64))?", handler)
+    m = re.fullmatch(r"op_([a-z0-9]+?)(?:_([a-z]+))?(?:_(8|16|32|64|128|256))?", handler)
     if not m:
         return 0, 0, 0, 0, 0, 0, C_ALL, 0, 0, 0
-    name, form, bits = m[1], m[2] or "", m[3]
-    size = {"8": 0, "16": 1, "32": 2, "64": 3}.get(bits or "", 4)
+    name, form, bits = m[1], m[2] or "", m[3] or ""
+    size = {"8": 0, "16": 1, "32": 2, "64": 3, "256": 5}.get(bits, 4)
+    if (f"{name}_{bits}", form) in rules:
+        name = f"{name}_{bits}"
     head = FORMS.index(form) if form in FORMS else 0, size
     if (name, form) not in rules:
         return 0, 0, *head, 0, 0, C_ALL, 0, 0, 0
@@ -231,11 +299,13 @@ def classify(handler: str, rules: dict[tuple[str, str], Rule]) -> tuple[int, ...
     return cls, sub, *head, *knowledge(form, size, effects, flags)
 
 
-def encoding(row: Any) -> tuple[int, int, int, int, int]:
-    """(prefix as in VEX, map, opcode, ModRM, extension) of a row. ModRM: the digit of /digit, and ENC_SWAP: the first operand is
-    in ModRM.rm. The extension is one that the host may lack."""
-    swap = 16 if row.operands and row.operands[0][0] in "EWQUN" else 0
-    return row.prefix or 0, row.map & 3, row.opcode, (row.reg or 0) | swap, HOST.index(row.feat) if row.feat in HOST else 0
+def encoding(row: Any) -> tuple[int, int, int, int, int, int]:
+    """(prefix as in VEX, map, opcode, ModRM, extension, VEX) of a row. ModRM: the digit of /digit, and ENC_SWAP: the first
+    operand is in ModRM.rm, ENC_VVVV: in VEX.vvvv. The extension is one that the host may lack. VEX: VEX_* bits."""
+    first = row.operands[0][0] if row.operands else ""
+    place = 16 if first and first in "EWQUN" else 32 if first and first in "HB" else 0
+    vex = sum(bit for name, bit in VEX_ATTRS.items() if name in row.attrs) | 1 if row.vex else 0
+    return row.prefix or 0, row.map & 3, row.opcode, (row.reg or 0) | place, HOST.index(row.feat) if row.feat in HOST else 0, vex
 
 
 def generate(handlers: list[str], rows: list[Any]) -> str:
@@ -253,11 +323,13 @@ def generate(handlers: list[str], rows: list[Any]) -> str:
     out.append("static const EmitRow emit_rows[] = {{0, 0, 0, 4, 0, 0, C_ALL, 0, 0, 0},")
     out += [f" {{{', '.join(map(str, classify(h, rules)))}}}, /* {h} */" for h in handlers]
     out.append("};")
-    out += [f"#define V_{name} {V_BITS[a]}" for a, name in zip("aw0fx", ("ALIGNED", "WHOLE", "SELF", "FP", "XMM0"), strict=True)]
-    out.append("enum { ENC_SWAP = 16 };")
+    names = {"a": "ALIGNED", "w": "WHOLE", "d": "DEST", "0": "SELF", "f": "FP", "x": "XMM0"}
+    out += [f"#define V_{name} {V_BITS[a]}" for a, name in names.items()]
+    out.append("enum { ENC_SWAP = 16, ENC_VVVV = 32, VEX_IS = 1 };")
+    out += [f"#define VEX_{name.removeprefix('vex_').upper()} {bit}" for name, bit in VEX_ATTRS.items()]
     out += [f"#define HOST_{h.upper()} {i}" for i, h in enumerate(HOST)]
-    out.append("typedef struct { uint8_t prefix, map, opcode, modrm, host; } Encoding;")
-    out.append("static const Encoding encodings[] = {{0, 0, 0, 0, 0},")
+    out.append("typedef struct { uint8_t prefix, map, opcode, modrm, host, vex; } Encoding;")
+    out.append("static const Encoding encodings[] = {{0, 0, 0, 0, 0, 0},")
     out += [f" {{{', '.join(map(str, encoding(r)))}}}, /* {r.name} */" for r in rows]
     out.append("};")
     return "\n".join(out) + "\n"
