@@ -674,6 +674,8 @@ cdef u32 changes(J* j, Op* op, EmitRow r, int* reg, s64* by) noexcept nogil:
         mask |= <u32>1 << gnum(r.size, op.reg)
     if r.changes & C_SECOND:
         mask |= <u32>1 << gnum(r.size, op.rm)
+    if r.changes & C_VVVV:
+        mask |= <u32>1 << op.vvvv
     if step == STEP_NONE:
         return mask
     if step <= STEP_POP:

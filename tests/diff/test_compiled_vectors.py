@@ -65,6 +65,12 @@ PROGRAMS = {
                  "addps xmm3, xmm4; dec ecx; jnz 3b",
     "mixed loop": f"mov ecx, 40; 3: {BUSY}; vmovups ymm4, [rbx+rcx*8+0xFD0]; vaddps xmm2, xmm4, xmm1; vpaddd ymm1, ymm2, ymm4; "
                   "movups [rbx+rcx*8+0x1FD0], xmm1; test ecx, 1; jz 2f; vzeroupper; 2: dec ecx; jnz 3b",
+    "bits by VEX": "andn eax, ecx, r11d; setz dl; andn r13, r14, [rbx]; js 1f; 1: bextr r11, r9, rcx; setz r8b; bextr esi, [rbx+8], r13d; "
+                   "bzhi r14, r10, rbp; setc bpl; bzhi edx, [rbx], eax; pushfq; pop r15; jbe 2f; 2: blsr r12, r13; setc cl; blsi eax, r15d; "
+                   "adc r9, 0; blsmsk r11d, [rbx]; seta sil; blsr rsi, [rbx+0x10]",
+    "scatter by VEX": f"add r8, r9; pdep r11, r13, rax; pext rcx, rdx, [rbx]; mulx r14, r15, r13; mulx rax, rax, r11; mulx r11d, ecx, [rbx+{ACROSS}]; "
+                      "shlx r13, r11, rcx; sarx eax, [rbx+8], r14d; shrx r9, r10, rdx; rorx r15, [rbx], 13; rorx ecx, r14d, 31; pushfq; pop r12; "
+                      "cmp r14d, ecx; rorx r14, r14, 7; setl cl; mulx r13, r13, r14; adc r10, 5; shlx r13d, r13d, r13d",
     "own code": f"{BUSY}; movups xmm4, [rip+4f]; movups [rip+4f], xmm3; paddd xmm1, xmm4; 4: .fill 16, 1, 0x90; paddd xmm1, xmm3",
 }
 

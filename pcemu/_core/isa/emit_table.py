@@ -6,6 +6,7 @@ mnemonic (its place in the list, unless given after ``=``) is what the emitter g
 called. The effects are what the instruction changes, and what else is to be known of it:
 
     1, 2        its first, its second operand (a register or memory; an operand in memory that is not changed is read)
+    v           the register in VEX.vvvv
     ax dx ...   this register
     +i -i +1 -1 lea     its first operand, a register, by its immediate, by one, or (if base and destination are the same) by
                 the displacement: by how much is known beforehand
@@ -80,6 +81,14 @@ RULES: list[tuple[str, str, str, str, str]] = [
     ("bt", "bt=4", "ri rr mi", "", "c"),
     ("bt", "bts=5 btr=6 btc=7", "ri rr mi", "1", "c"),
     ("scan", "bsf=0 bsr=1 tzcnt=2 lzcnt=3 popcnt=4", "rr rm", "1", "*"),
+    # sub: what becomes of the flags (e_bits.pyx)
+    ("bmi", "pdep=0 pext=0", "rrr rrm", "1", ""),
+    ("bmi", "shlx=0 shrx=0 sarx=0", "rrr rmr", "1", ""),
+    ("bmi", "rorx=0", "rri rmi", "1", ""),
+    ("bmi", "mulx=3", "rrr rrm", "1 v", ""),
+    ("bmi", "andn=1", "rrr rrm", "1", "*"),
+    ("bmi", "bextr=1 bzhi=2", "rrr rmr", "1", "*"),
+    ("bmi", "blsr=2 blsmsk=2 blsi=2", "rr rm", "v", "*"),
     ("cmpxchg", "cmpxchg", "mr", "1 ax", "*"),
     ("xadd", "xadd", "mr", "1 2", "*"),
     ("shd", "shld=0 shrd=1", "rri", "1", "*n"),
@@ -223,7 +232,7 @@ FORMS = ["", "rr", "ri", "rm", "mr", "mi", "r", "m", "i", "j", "rc", "mc", "rri"
 ACCESS = {"A_READ": 1, "A_WRITE": 2, "A_OPERAND": 4, "A_PUSH": 8, "A_POP": 16, "A_OTHER": 32}
 STEPS = {"": 0, "push": 1, "pop": 2, "+i": 3, "-i": 4, "+1": 5, "-1": 6, "lea": 7}
 STEP_NAMES = ["NONE", "PUSH", "POP", "ADD", "SUB", "INC", "DEC", "LEA"]
-C_FIRST, C_SECOND, C_ALL = 0x100, 0x200, 0x400
+C_FIRST, C_SECOND, C_ALL, C_VVVV = 0x100, 0x200, 0x400, 0x800
 FLAGS = "cpazso"                        # as FB_* in emit.pxd
 KILLS_IF_COUNT = 64
 FAULTS_NEVER, FAULTS_ALWAYS, FAULTS_FP = range(3)
@@ -273,6 +282,8 @@ def knowledge(form: str, size: int, effects: str, flags: str) -> tuple[int, int,
     for w in words:
         if w in REGISTERS:
             changes |= 1 << REGISTERS.index(w)
+    if "v" in words:
+        changes |= C_VVVV
     step = next((STEPS[w] for w in words if w in STEPS), 0)
     if step > STEPS["pop"]:
         changes |= C_FIRST                      # in cases that the step does not cover
@@ -316,7 +327,7 @@ def generate(handlers: list[str], rows: list[Any]) -> str:
     out += [f"#define FORM_{f.upper() or 'NONE'} {i}" for i, f in enumerate(FORMS)]
     out += [f"#define {name} {bit}" for name, bit in ACCESS.items()]
     out += [f"#define STEP_{name} {i}" for i, name in enumerate(STEP_NAMES)]
-    out += [f"#define {name} {globals()[name]}" for name in ("C_FIRST", "C_SECOND", "C_ALL", "KILLS_IF_COUNT", "FAULTS_NEVER",
+    out += [f"#define {name} {globals()[name]}" for name in ("C_FIRST", "C_SECOND", "C_ALL", "C_VVVV", "KILLS_IF_COUNT", "FAULTS_NEVER",
                                                              "FAULTS_ALWAYS", "FAULTS_FP")]
     out.append("typedef struct { uint8_t cls, sub, form, size, access, width; uint16_t changes; uint8_t step, kills, faults; }"
                " EmitRow;")
