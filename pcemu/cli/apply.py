@@ -69,14 +69,15 @@ def machine(c: Context) -> None:
 
 ACCEL_OPTIONS = ("jit", "tb-size", "thread", "split-wx", "one-insn-per-tb", "kernel-irqchip", "igd-passthru",
                  "kvm-shadow-mem", "dirty-ring-size", "notify-vmexit", "notify-window")  # fmt: skip
-OTHER_ACCELS = ("kvm", "xen", "hax", "hvf", "nvmm", "whpx", "qtest")
+OUR_ACCELS = ("tcg", "qtest")
+OTHER_ACCELS = ("kvm", "xen", "hax", "hvf", "nvmm", "whpx")
 
 
 def accel(c: Context) -> None:
     pairs = optstr.parse(c.value, "accel")
     name = pairs.pop("accel", "")
     if name in optstr.HELP_WORDS or optstr.wants_help(c.value):
-        c.show("Accelerators supported by pcemu:\ntcg")
+        c.show("\n".join(("Accelerators supported by pcemu:", *OUR_ACCELS)))
     for option in pairs:
         if option not in ACCEL_OPTIONS:
             raise at(c.option, c.value, f"Property '{option}' not found{suggestion(option, ACCEL_OPTIONS)}")
@@ -105,13 +106,16 @@ def no_kvm(c: Context) -> None:
 def choose_accel(c: Context) -> None:
     """After all options: the first accelerator that exists."""
     for name, where in c.accels:
-        if name != "tcg" and name not in OTHER_ACCELS:
-            raise UsageError(f"{where}: invalid accelerator '{name}'{suggestion(name, ('tcg', *OTHER_ACCELS))}")
-    if not c.accels or any(name == "tcg" for name, _ in c.accels):
-        if c.accels and c.accels[0][0] != "tcg":
+        if name not in OUR_ACCELS and name not in OTHER_ACCELS:
+            raise UsageError(f"{where}: invalid accelerator '{name}'{suggestion(name, (*OUR_ACCELS, *OTHER_ACCELS))}")
+    chosen = next((name for name, _ in c.accels if name in OUR_ACCELS), None if c.accels else "tcg")
+    if chosen is not None:
+        if c.accels and c.accels[0][0] != chosen:
             name, where = c.accels[0]
-            c.warn(f"{where}: pcemu has no {name.upper()}, falling back to tcg")
-        c.config.accel = "tcg"
+            c.warn(f"{where}: pcemu has no {name.upper()}, falling back to {chosen}")
+        c.config.accel = chosen
+        if chosen == "qtest" and c.config.icount is not None:
+            raise UsageError("-icount: only with -accel tcg")
         return
     name, where = c.accels[0]
     raise UsageError(f"{where}: pcemu has no {name.upper()}; use -accel tcg, or -machine accel={name}:tcg for both")

@@ -71,6 +71,16 @@ def qmp_pretty(c: Context) -> None:
         c.config.monitors.append(MonitorConfig(c.value, "control", pretty=True))
 
 
+def qtest(c: Context) -> None:
+    if c.config.qtest is not None:
+        raise at(c.option, c.value, "there is one qtest connection")
+    c.config.qtest = c.value
+
+
+def qtest_log(c: Context) -> None:
+    c.config.qtest_log = c.value
+
+
 def debugcon(c: Context) -> None:
     if c.config.debugcon is not None:
         raise at(c.option, c.value, "there is one debug console")
@@ -269,8 +279,8 @@ def trace(c: Context) -> None:
 HOST_OPTIONS: dict[str, Callable[[Context], None]] = {
     f.__name__: f
     for f in (
-        chardev, serial, parallel, monitor, mon, qmp, qmp_pretty, debugcon, echr, nographic, no_reboot, no_shutdown, action,
-        watchdog_action, paused, data_dir, rtc, rtc_td_hack, localtime, startdate, icount, seed, log,
+        chardev, serial, parallel, monitor, mon, qmp, qmp_pretty, qtest, qtest_log, debugcon, echr, nographic, no_reboot,
+        no_shutdown, action, watchdog_action, paused, data_dir, rtc, rtc_td_hack, localtime, startdate, icount, seed, log,
         log_file, trace,
     )
 }  # fmt: skip

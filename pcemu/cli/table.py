@@ -104,6 +104,8 @@ serial                | DEV | serial | connect the next serial port: stdio, mon:
 parallel              | DEV | parallel | connect the next parallel port; 'none' for now
 monitor               | DEV | monitor | a human monitor there; 'none' for none
 mon                   | [chardev=]ID[,mode=readline|control][,pretty=on|off] | mon | a monitor on a character device; control: QMP
+qtest                 | DEV | qtest | the qtest protocol there: tests of devices, mostly with -accel qtest
+qtest-log             | FILE | qtest_log | what qtest hears and says; none (default: standard error)
 debugcon              | DEV | debugcon | connect the debug console, port 0xe9
 qmp                   | DEV | qmp | a QMP monitor there: unix:PATH,server=on,wait=off, tcp:.., stdio
 qmp-pretty            | DEV | qmp_pretty | the same, indented

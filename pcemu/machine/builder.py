@@ -38,6 +38,8 @@ def build(machine: Machine) -> None:
         add_user_device(machine, device)
     _warn_of_loose_cables(machine)
     _build_monitors(machine)
+    if config.qtest is not None:
+        _build_qtest(machine, config.qtest)
     _check_traces(machine)
     _load_images(machine)
     machine.reset_all()
@@ -118,6 +120,14 @@ def _build_monitors(machine: Machine) -> None:
         backend = _stream(machine, wanted.spec, f"compat_monitor{index}", "monitor")
         if backend is not None:
             monitor.create(machine, backend, wanted.mode, wanted.pretty)
+
+
+def _build_qtest(machine: Machine, spec: str) -> None:
+    from pcemu.monitor.qtest import QtestServer
+
+    backend = _stream(machine, spec, "qtest", "qtest")
+    if backend is not None:
+        machine.qtest = QtestServer(machine, backend, machine.config.qtest_log)
 
 
 def add_user_device(machine: Machine, wanted: DeviceConfig) -> Device:

@@ -130,6 +130,8 @@ class MachineConfig:
     parallels: list[str] = field(default_factory=list)
     monitors: list[MonitorConfig] = field(default_factory=list)
     debugcon: str | None = None
+    qtest: str | None = None  # -qtest: as after -monitor
+    qtest_log: str | None = None  # a file, "none", or None: standard error
     escape_char: int = 1  # of multiplexed consoles: Ctrl-A
     smbios: list[dict[str, str]] = field(default_factory=list)
     fw_cfg: list[FwCfgEntry] = field(default_factory=list)

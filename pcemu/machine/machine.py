@@ -43,9 +43,10 @@ class Machine(MachineBase):
         self.config = config
         self.core = core
         icount = config.icount
-        self.icount_mode = icount is not None
+        self.stepped = config.accel == "qtest"  # no processor runs, and time moves when the tests say so
+        self.icount_mode = icount is not None or self.stepped
         self._jump_when_idle = icount is not None and not icount.sleep
-        shift = None if icount is None else AUTO_SHIFT if icount.shift is None else icount.shift
+        shift = (0 if self.stepped else None) if icount is None else AUTO_SHIFT if icount.shift is None else icount.shift
         log = Log(config.log_items)
         if config.log_file:
             log.open_file(config.log_file)
@@ -68,6 +69,7 @@ class Machine(MachineBase):
         self.cpu_models: list[Any] = []
         self.board: Any = None
         self.monitors: list[Any] = []
+        self.qtest: Any = None
         self.serial_backends: list[Any] = []  # chardevs of the board's serial ports, None: no port
         self.parallel_backends: list[Any] = []
         self.status = "prelaunch"  # QMP's run states
@@ -198,7 +200,7 @@ class Machine(MachineBase):
 
     def run_slice(self) -> bool:
         """One slice of guest time; False when the guest has nothing to do (see machine/loop.py)."""
-        if self.status != "running":
+        if self.status != "running" or self.stepped:
             if self._requests:
                 self._serve_requests()
                 return True
@@ -258,7 +260,7 @@ class Machine(MachineBase):
 
     def idle_seconds(self) -> float | None:
         """How long to sleep while the guest is halted."""
-        if self.status != "running":
+        if self.status != "running" or self.stepped:
             return None
         deadline = self.clock.next_deadline()
         if deadline == NEVER:
@@ -267,7 +269,7 @@ class Machine(MachineBase):
 
     def woke_up(self) -> None:
         """After a sleep: instruction-count time moves on by what was slept, to the next deadline at most."""
-        if self.status == "running":
+        if self.status == "running" and not self.stepped:
             if self.icount_mode:
                 now = self.clock.now()
                 slept = monotonic_ns() - self._idle_since

@@ -76,6 +76,7 @@ class PcI440fx(Board):
 
         # ISA, and who interrupts whom.
         ioapic = chip(IoApic)
+        host.add_part("ioapic", ioapic)
         ioapic.mmio.map(IOAPIC_BASE)
         chips = self.isa_chips(isa, ioapic)
         if cpu_has_apic(machine):

@@ -224,7 +224,7 @@ class Tree:
         machine = self.machine
         found: dict[str, Node] = {}
         if name == "unattached":
-            for index in range(len(machine.cpus)):
+            for index in range(len(machine.cpu_models)):
                 found[f"device[{index}]"] = CpuNode(self, node.below(f"device[{index}]"), index)
             found["sysbus"] = BusNode(self, node.below("sysbus"), machine.main_bus)
             for bus in machine.board_buses:

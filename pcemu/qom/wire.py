@@ -36,6 +36,16 @@ class IrqPin:
         self.set(1)
         self.set(0)
 
+    def observe(self, observer: Callable[[int], None]) -> None:
+        """Tell somebody of every change, after the device (test protocols)."""
+        handler = self._handler
+
+        def both(index: int, level: int) -> None:
+            handler(index, level)
+            observer(level)
+
+        self._handler = both
+
     def wire_changed(self, level: int) -> None:
         """One of the connected wires went up or down."""
         self._asserted += 1 if level else -1
@@ -74,6 +84,10 @@ class IrqLine:
         self._sinks += (sink,)
         if self.level:
             sink(1)
+
+    def observe(self, observer: Callable[[int], None]) -> None:
+        """Tell somebody of every change from now on (test protocols)."""
+        self._sinks += (observer,)
 
     def disconnect(self) -> None:
         """Take the wire off everything it is on."""

@@ -130,6 +130,8 @@ class FakeIoSpace:
             for i in range(size):
                 self.write(port + i, 1, value >> (8 * i) & 0xFF)
 
+    inp, outp = read, write  # the core's names of them
+
 
 class FakeCpu:
     """Remembers what was done to its pins. `script` feeds run(): functions called in turn, returning a reason."""

@@ -35,6 +35,7 @@ from pcemu.debug.trace import Tracer
 from pcemu.hw.isa.bus import IsaBus
 from pcemu.machine.base import MachineBase
 from pcemu.machine.clock import MachineClock
+from pcemu.machine.config import MachineConfig
 from pcemu.qom import Device, IrqLine, IrqOut, MemoryRegion, lookup
 
 from .fakes import FakeClock, FakeCpu, FakeIoSpace, FakeMemory
@@ -166,6 +167,8 @@ class TestMachine(MachineBase):
         self.rtc_config.base = "2024-02-29T12:00:00"
         self.rtc_config.clock = "vm"
         self.cpus.append(FakeCpu())
+        self.config = MachineConfig(machine="none", accel="qtest")  # for those who look at the object tree
+        self.cpu_models: list[Any] = []
         self.requests: list[tuple[str, str, int]] = []
         if ram:
             self.ram = MemoryRegion.ram("pc.ram", ram, self.memory.alloc("pc.ram", ram))

@@ -388,3 +388,104 @@ images:
     driver.expect("ready", timeout=60)
     driver.off()
     target.cleanup()
+
+
+# -- qtest ------------------------------------------------------------------------------------------------------------
+
+
+class Qtest:
+    """The end of a test program."""
+
+    def __init__(self, path: Path) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(60)
+        self.sock.connect(str(path))
+        self.file = self.sock.makefile("r")
+
+    def __call__(self, line: str) -> str:
+        """The last of what is said about interrupt lines counts little here: the answer."""
+        self.sock.sendall(line.encode() + b"\n")
+        while (answer := self.file.readline()).startswith("IRQ"):
+            pass
+        return answer.rstrip("\n")
+
+    def close(self) -> None:
+        self.file.close()
+        self.sock.close()
+
+
+def test_qtest_steps_a_machine(daemon: Any, tmp_path: Path) -> None:
+    path, log, monitor = tmp_path / "qtest", tmp_path / "log", tmp_path / "qmp"
+    daemon("-accel", "qtest", "-qtest", f"unix:{path},server=on,wait=off", "-qtest-log", str(log),
+           "-rtc", "base=2024-02-29T23:59:58", "-qmp", f"unix:{monitor},server=on,wait=off",
+           machine=["-nodefaults", "-display", "none"])  # fmt: skip
+    qmp = Qmp(monitor)
+    assert qmp.run("query-status") == {"status": "running", "singlestep": False, "running": True}
+    ask = Qtest(path)
+    assert ask("clock_step 0") == "OK 0", "no time passes by itself"
+
+    def cmos(register: int) -> int:
+        assert ask(f"outb 0x70 {register}") == "OK"
+        return int(ask("inb 0x71")[3:], 16)
+
+    assert [cmos(register) for register in (4, 2, 0)] == [0x23, 0x59, 0x58]
+    assert ask("clock_step 2500000000") == "OK 2500000000"
+    assert [cmos(register) for register in (9, 8, 7, 4, 2, 0)] == [0x24, 3, 1, 0, 0, 0]
+    # Many lines at once, halves of lines, and an interrupt in between.
+    assert ask("irq_intercept_in ioapic") == "OK"
+    ask.sock.sendall(b"outb 0x43 0x34\noutb 0x40 0\noutb 0x40 0\nclock_st")
+    assert [ask.file.readline() for _ in range(4)] == ["IRQ raise 2\n", "OK\n", "OK\n", "OK\n"], "mode 2 is high at first"
+    ask.sock.sendall(b"ep 60000000\n")
+    assert [ask.file.readline() for _ in range(3)] == ["IRQ lower 2\n", "IRQ raise 2\n", "OK 2560000000\n"]
+    # A reset is done before the next line is read; a stopped machine has no timers.
+    assert ask("writel 0x1000 1") == "OK" and ask("outb 0xcf9 6") == "OK"
+    assert ask("inb 0x21") == "OK 0x0000"
+    qmp.run("stop")
+    assert ask("clock_step") == "OK 2560000000" or ask("clock_step 1000000000").startswith("OK")
+    ask.close()
+    again = Qtest(path)
+    assert again("endianness") == "OK little"
+    assert again("x" * 100_000).startswith("FAIL Unknown command 'xxx")
+    again.sock.sendall(b"clock_step 99999999999999999\n")
+    qmp.run("cont")
+    start = time.perf_counter()
+    qmp.run("query-status")                     # a step of three years is on its way
+    assert time.perf_counter() - start < 5
+    again.close()
+    qmp.run("quit")
+    qmp.rest()
+    assert {"RESET", "STOP", "RESUME", "SHUTDOWN"} <= {event["event"] for event in qmp.events}
+    qmp.close()
+    lines = log.read_text().splitlines()
+    assert re.fullmatch(r"\[I \+\d+\.\d{6}\] OPENED", lines[0])
+    assert re.fullmatch(r"\[R \+\d+\.\d{6}\] clock_step 0", lines[1])
+    assert re.fullmatch(r"\[S \+\d+\.\d{6}\] OK 0", lines[2])
+    assert sum("OPENED" in line for line in lines) == 2
+
+
+def test_qtest_beside_a_processor(tmp_path: Path) -> None:
+    """Without -accel qtest the guest runs, and nobody steps its clock."""
+    image = tmp_path / "bios"
+    image.write_bytes(BUSY.ljust(0x10000 - 16, b"\xf4") + bytes.fromhex("ea000000f0").ljust(16, b"\0"))
+    process = subprocess.Popen([*PCEMU, "-nodefaults", "-display", "none", "-m", "16", "-bios", str(image),
+                                "-qtest", "stdio", "-qtest-log", "none"], cwd=ROOT,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write("clock_step\noutb 0x80 0x12\nreadb 0xf0000\n")
+    process.stdin.flush()
+    answers = [process.stdout.readline() for _ in range(3)]
+    assert answers == ["FAIL Unknown command 'clock_step'\n", "OK\n", "OK 0x00000000000000fa\n"]
+    process.terminate()
+    process.communicate(timeout=60)
+
+
+def test_wrong_qtest_options(tmp_path: Path) -> None:
+    def run(*arguments: str) -> str:
+        done = subprocess.run([*PCEMU, "-machine", "none", "-nodefaults", "-display", "none", *arguments], capture_output=True,
+                              text=True, timeout=60, cwd=ROOT, stdin=subprocess.DEVNULL)  # fmt: skip
+        assert done.returncode == 1
+        return done.stderr
+
+    assert run("-qtest", "null", "-qtest", "null") == "pcemu: -qtest null: there is one qtest connection\n"
+    assert run("-qtest", "null", "-qtest-log", "/nowhere/log") == "pcemu: -qtest-log /nowhere/log: No such file or directory\n"
+    assert run("-accel", "qtest", "-icount", "0") == "pcemu: -icount: only with -accel tcg\n"

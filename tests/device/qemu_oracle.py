@@ -10,7 +10,7 @@ import select
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,15 @@ HALT_ROM = b"\xf4" * 0xFFF0 + b"\xfa\xf4\xeb\xfd".ljust(16, b"\xf4")  # cli; aga
 
 
 class Poked:
-    """A QEMU whose ports, interrupt inputs and keyboard the test works."""
+    """A QEMU whose ports, interrupt inputs and keyboard the test works. `command`: another program with its accelerator."""
 
-    def __init__(self, where: Path, *options: str) -> None:
+    def __init__(self, where: Path, *options: str, command: Sequence[str] = ()) -> None:
         rom = where / "halt.rom"
         rom.write_bytes(HALT_ROM)
         qmp_path = where / "qmp"
         assert QEMU is not None
         self.process = subprocess.Popen(
-            [QEMU, "-M", "pc", "-accel", "tcg", "-nodefaults", "-display", "none", "-bios", str(rom),
+            [*(command or (QEMU, "-accel", "tcg")), "-M", "pc", "-nodefaults", "-display", "none", "-bios", str(rom),
              "-qtest", "stdio", "-qtest-log", "/dev/null", "-qmp", f"unix:{qmp_path},server=on,wait=on", *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
@@ -71,12 +71,20 @@ class Poked:
             if "return" in answer:
                 return answer["return"]
 
-    def qtest(self, line: str) -> list[str]:
+    def say(self, line: str) -> list[str]:
+        """What is said about interrupt lines, and the answer."""
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
-        words = self.process.stdout.readline().split()
-        assert words and words[0] == "OK", f"{line}: {words}"
+        said = []
+        while not said or said[-1].startswith("IRQ"):
+            said.append(self.process.stdout.readline().rstrip("\n"))
+            assert said[-1], f"{line}: the program has ended"
+        return said
+
+    def qtest(self, line: str) -> list[str]:
+        words = self.say(line)[-1].split()
+        assert words[0] == "OK", f"{line}: {words}"
         return words[1:]
 
     def outb(self, port: int, value: int) -> None:
