@@ -72,6 +72,7 @@ class QmpMonitor:
         self._busy = False              # a command works on its result still
         self._scheduled = False
         self._session = 0
+        self._closing = False           # the client is gone, and some of its requests are not done yet
         self._held: dict[str, Any] = {}         # events that came too soon after the last of their kind
         self.chardev = chardev.attach("a QMP monitor", focus=False)
         self.chardev.can_receive = self._room
@@ -94,18 +95,25 @@ class QmpMonitor:
         self._send({"QMP": {"version": version_info(), "capabilities": []}})
 
     def _chardev_event(self, event: str) -> None:
-        if event in ("opened", "closed"):
-            self.ready = False
-            self._busy = False
-            self._session += 1
-            self._queue.clear()
-            self._splitter = Splitter()
-            self.machine.fds.drop_received(self.chardev)
-            for timer in self._held.values():
-                timer[0].cancel()
-            self._held.clear()
-            if event == "opened":
-                self._greet()
+        if event == "closed":
+            self._closing = True
+            if self._queue:             # what had come whole is done still: the end of a pipe is no reason not to quit
+                self._schedule()
+            else:
+                self._end_session()
+        elif event == "opened":
+            self._end_session()
+            self._greet()
+
+    def _end_session(self) -> None:
+        self.ready = self._busy = self._closing = False
+        self._session += 1
+        self._queue.clear()
+        self._splitter = Splitter()
+        self.machine.fds.drop_received(self.chardev)
+        for timer in self._held.values():
+            timer[0].cancel()
+        self._held.clear()
 
     def _room(self) -> int:
         return CHUNK if len(self._queue) < MOST_QUEUED and not self.chardev.blocked else 0
@@ -131,11 +139,13 @@ class QmpMonitor:
         """Answer what is queued, as much as fits a turn."""
         end = time.monotonic_ns() + TURN_NS
         while self._queue and not self._busy and not self.chardev.blocked:
-            if time.monotonic_ns() > end:
+            self._answer(self._queue.popleft())
+            if self._queue and time.monotonic_ns() > end:
                 self._schedule()
                 return
-            self._answer(self._queue.popleft())
         if not self._queue:
+            if self._closing:
+                self._end_session()
             self.chardev.accept_input()
 
     # ---- requests -------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import pytest
 from pcemu import chardev, monitor
 from pcemu.machine.config import DeviceConfig, MachineConfig
 from pcemu.machine.machine import Machine
-from pcemu.monitor import table
+from pcemu.monitor import qmp, table
 from pcemu.monitor.introspect import schema
 from pcemu.monitor.jsonstream import MAX_NESTING, MAX_SIZE, ParseError, Splitter, parse
 from pcemu.monitor.qmp import MOST_QUEUED, QmpMonitor
@@ -284,6 +284,15 @@ def test_no_value_is_looked_at_twice() -> None:
         assert list(splitter.feed(text[at:at + 100])) == []
         looked += splitter._at - before
     assert looked <= len(text)
+
+
+def test_the_end_of_a_pipe_is_no_reason_not_to_quit(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qmp, "TURN_NS", 0)              # a busy host: every request takes a turn of the loop
+    client.stream.feed(b'{"execute":"query-name"}' * 5 + b'{"execute":"quit"}{"execute"')
+    client.monitor._chardev_event("closed")
+    client.turn(20)
+    assert client.machine.ending
+    assert not client.monitor.ready, "the session has ended behind them"
 
 
 def test_a_flood_of_requests_leaves_the_loop_its_turns(client: Client) -> None:
