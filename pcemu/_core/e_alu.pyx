@@ -255,9 +255,9 @@ cdef bint e_unary(J* j, Op* op, EmitRow r) noexcept nogil:
             prior = j.cur
             while prior >= 0 and j.nodes[prior].type == N_INC:
                 prior = j.nodes[prior].prior
-            set_node(j, N_INC, kind, sz, loc_g(op.reg), loc_none(), prior, 0)
+            set_node(j, N_INC, kind, sz, loc_g(op.reg), loc_none(), prior, 4)
         else:
-            set_node(j, N_TRIPLE, kind, sz, loc_g(op.reg), loc_imm(0), CUR_DEAD, 0)
+            set_node(j, N_TRIPLE, kind, sz, loc_g(op.reg), loc_imm(0), CUR_DEAD, 4)
         return 1
     if not plain(j):
         return 0

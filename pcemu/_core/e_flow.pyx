@@ -116,6 +116,10 @@ cdef bint e_call(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef int sz = r.size
     if not stack_ok(j, sz):
         return 0
+    if j.next_slot >= 0:
+        will_write(j, RSP, 0)
+        push_return(j, op, sz)
+        return 1
     detach(j)
     sync(j)
     push_return(j, op, sz)
@@ -160,12 +164,23 @@ cdef bint e_ret(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef u32 sub = r.sub
     if not stack_ok(j, sz):
         return 0
-    detach(j)
-    sync(j)
+    if j.next_slot >= 0:
+        will_write(j, RSP, 0)
+    else:
+        detach(j)
+        sync(j)
     mem_at(j, RSP, 0, sz, 1 << sz, 0, STUB_END)
     rm(j, sz, 0x8B, H_CX, H_CX, 0)
     sp_lea(j, H_R13, (1 << sz) + (<s32>(op.imm & 0xffff) if sub else 0))
-    by_cache(j)
+    if j.next_slot < 0:
+        by_cache(j)
+        return 1
+    # its call is part of the unit: it must have come back behind that
+    ld_env(j, 3, H_T, AT_PGPC)
+    rm(j, sz, 0x8D, H_T, H_T, <s32>j.next_off)
+    rr(j, sz, 0x3B, H_CX, H_T)
+    new_stub(j, jcc_fwd(j, 5), STUB_RETURN)
+    j.in_host = 0
     return 1
 
 

@@ -61,6 +61,13 @@ cdef enum:              # where a value is
     L_IMM = 2
     L_ENV = 3           # Cpu.cc_res or Cpu.cc_src, whichever the place is for
 
+cdef enum:              # which of the host's flags are the guest's
+    HOST_NONE = 0
+    HOST_ALL = 1
+    HOST_NO_OF = 2      # all but OF
+    HOST_CF = 3         # CF alone
+    HOST_NO_CF = 4
+
 cdef enum:              # what is known of the flags
     N_TRIPLE = 0        # kind, res, src
     N_CMP = 1           # of a - b, not computed yet
@@ -100,12 +107,13 @@ cdef struct Stub:       # code out of line, written behind the block
 
 cdef enum:
     STUB_SLOW = 0       # call the op's handler, go on
-    STUB_END = 1        # ... which ends the block
+    STUB_END = 1        # ... which ends the block. In the middle of a unit: and leaves it
     STUB_BUDGET = 2
     STUB_LINK = 3       # arg: 0 or 1, the chain
     STUB_REST = 4       # the interpreter does the rest of the block
     STUB_GUARD = 5      # arg: the guard
     STUB_SIDE = 6       # arg: 0 or 1, the chain: a jump out of the middle of a unit
+    STUB_RETURN = 8     # in the middle of a unit: a return to another place than behind its call; that is in rcx
     STUB_ROUND = 7      # like STUB_BUDGET, at the head of a loop's second round
 
 cdef struct Group:      # accesses off one base register that one check admits
@@ -122,7 +130,8 @@ cdef enum:
 cdef enum:
     MAX_NODES = 400
     MAX_STUBS = 700
-    MAX_UNIT = 12       # blocks compiled together,
+    NEXT_RETURN = 2     # a return leads there
+    MAX_UNIT = 20       # blocks compiled together,
     UNIT_OPS = 128      # ... and instructions
     LOOP_OPS = 96       # a unit that is a loop is unrolled to this many,
     MAX_ROUNDS = 9      # ... or to this many rounds; there are two at least
@@ -141,11 +150,12 @@ cdef struct J:          # the block being compiled
     Block* b            # ... of its unit, the one whose ops are being written
     Block* head         # the unit: blocks that follow one another, compiled together
     Block* unit[48]
-    int slots[48]       # of each: the chain that leads to the next, or -1
+    int slots[48]       # of each: next_slot
     int n_unit
     Op* ops[256]        # all of them
     u32 rest            # instructions behind the block
-    int next_slot       # the chain that leads to the unit's next block, or -1
+    int next_slot       # the chain that leads to the unit's next block, or NEXT_RETURN, or -1
+    u32 next_off        # ... its place in the page
     Op* op
     u32 mode
     bint m64
@@ -154,7 +164,7 @@ cdef struct J:          # the block being compiled
     int n
     int cur             # node that describes the guest's flags, or CUR_*
     bint synced         # Cpu.cc_* holds them too
-    bint in_host        # the host's flags are the guest's (those that are live)
+    int in_host         # the host's flags are the guest's (those that are live): HOST_*
     int host_lo         # stubs from here on come back behind the instruction that set them
     int op_stub         # the op's first stub
     int n_nodes

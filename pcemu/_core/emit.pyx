@@ -157,7 +157,7 @@ cdef Loc loc_none() noexcept nogil:
 
 
 cdef void set_node(J* j, u32 type_, u32 kind, int sz, Loc res, Loc src, int prior, int host) noexcept nogil:
-    """The op just written defines the flags like this. host: the host's flags are right (1), but for OF (2), for CF alone (3)."""
+    """The op just written defines the flags like this. host: HOST_*."""
     cdef Node* n
     if j.n_nodes >= MAX_NODES:
         j.failed = 1
@@ -438,7 +438,8 @@ cdef void want(J* j, u32 cc) noexcept nogil:
     """Make the host's flags right for condition cc. Scratch registers are lost."""
     cdef Node* n
     cdef u32 sz
-    if j.in_host == 1 or j.in_host == 2 and not cc_of(cc) or j.in_host == 3 and cc >> 1 == 1:
+    if (j.in_host == HOST_ALL or j.in_host == HOST_NO_OF and not cc_of(cc) or j.in_host == HOST_CF and cc >> 1 == 1
+            or j.in_host == HOST_NO_CF and not cc_cf(cc)):
         use_host(j)
         return
     if j.cur == CUR_DEAD:

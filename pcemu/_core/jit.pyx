@@ -501,7 +501,14 @@ cdef void write_stubs(J* j) noexcept nogil:
                 call_rx(j, thunk(j, T_FLAGS))
             x_move(j, 0x0F28, s.xback)
             jmp_rx(j, s.back + j.rx)
+        elif s.kind == STUB_RETURN:
+            st_env(j, 3, H_CX, AT_VAL)
+            leave_state(j, s)
+            ld_env(j, 3, H_CX, AT_VAL)
+            mov_imm(j, H_T, <u64>s.op)
+            jmp_rx(j, thunk(j, T_GOTO))
         elif s.kind == STUB_END:
+            leave_state(j, s)
             mov_imm(j, H_T, <u64>s.op)
             jmp_rx(j, thunk(j, <int>s.arg if s.arg else T_END))
         elif s.kind == STUB_ROUND:
@@ -519,13 +526,19 @@ cdef void write_stubs(J* j) noexcept nogil:
             jmp_rx(j, thunk(j, T_BUDGET))
         else:
             if s.kind == STUB_SIDE:
-                x_move(j, 0x0F29, s.xd)
-                x_narrow(j, s.wide)
-                if not s.synced:
-                    write_flags(j, s.node)
-                rm(j, 3, 0x81, 0, H_ENV, AT_BUDGET)
-                e32(j, s.rest)
+                leave_state(j, s)
             leave_unit(j, s)
+
+
+cdef void leave_state(J* j, Stub* s) noexcept nogil:
+    """Out of the middle of a unit: vector registers and flags are home, what does not run is not paid."""
+    x_move(j, 0x0F29, s.xd)
+    x_narrow(j, s.wide)
+    if not s.synced:
+        write_flags(j, s.node)
+    if s.rest:
+        rm(j, 3, 0x81, 0, H_ENV, AT_BUDGET)
+        e32(j, s.rest)
 
 
 cdef void leave_unit(J* j, Stub* s) noexcept nogil:
@@ -592,40 +605,74 @@ cdef u8* guard(J* j) noexcept nogil:
     return x
 
 
-cdef Block* follower(J* j, Block* b, int* slot) noexcept nogil:
-    """The block that mostly runs after b, if it may belong to the unit, or the unit's head; slot: the chain that leads there."""
+cdef struct Frame:      # a call in a unit
+    u32 back            # where it returns to: place in the page
+    int first           # the called block's number
+    Block* target
+
+
+cdef struct Trace:      # while a unit's blocks are chosen
+    int n_frames
+    Frame frames[8]
+    int depth[20]       # of each block: the frame it runs in
+
+
+cdef bint repeats(J* j, Trace* x, Block* t) noexcept nogil:
+    """Has t run in the present call already, or is it that of a frame?"""
+    cdef int i
+    for i in range(x.frames[x.n_frames].first, j.n_unit):
+        if j.unit[i] == t and x.depth[i] == x.n_frames:
+            return 1
+    for i in range(x.n_frames + 1):
+        if x.frames[i].target == t:
+            return 1
+    return 0
+
+
+cdef Block* follower(J* j, Trace* x, Block* b, int* slot) noexcept nogil:
+    """The block that mostly runs after b, if it may belong to the unit, or the unit's head; slot: what leads there."""
     cdef Op* last = &b.ops[b.n_ops - 1]
     cdef EmitRow r = emit_rows[last.jit >> 48]
     cdef Block* t
     cdef Block* best = NULL
+    cdef u64 page = b.addr & ~<u64>4095
     cdef u32 heat, most = j.c.m.heat >> 2
-    cdef int k, i
-    cdef s64 to
-    for k in range(2):
-        if last.props & OP_END:
-            if r.size == 1 or r.cls != E_JCC and (r.cls != E_JMP or k == 0):
-                continue
-        elif k == 1:
+    cdef int k, full = 3 if j.m64 else 2
+    cdef s64 to[3]
+    to[0] = to[1] = to[2] = -1
+    if not last.props & OP_END:
+        to[0] = <s64>(b.addr & 4095) + <s64>b.nbytes
+    elif r.cls == E_JCC and r.size != 1:
+        to[0] = <s64>(b.addr & 4095) + <s64>b.nbytes
+        to[1] = <s64>(b.addr & 4095) + <s64>last.imm
+    elif r.cls == E_JMP and r.size != 1 or r.cls == E_CALL and r.size == full and x.n_frames < 7:
+        to[1] = <s64>(b.addr & 4095) + <s64>last.imm
+    elif r.cls == E_RET and r.size == full and x.n_frames:
+        to[NEXT_RETURN] = x.frames[x.n_frames].back
+    for k in range(3):
+        if to[k] < 0 or to[k] > 4095:
             continue
-        to = (<s64>(b.addr & 4095)) + (<s64>last.imm if k else <s64>b.nbytes)
-        if to < 0 or to > 4095:
-            continue
-        t = b.chain1 if k else b.chain0
+        t = b.chain1 if k == 1 else b.chain0 if k == 0 else NULL
         if t is NULL or t.n == N_DEAD:
-            t = blocks.find_block(j.c.m, (b.addr & ~<u64>4095) + <u64>to, b.mode)
-        if t is NULL or t.n == N_DEAD or t.cross or t.mode != b.mode or t.addr != (b.addr & ~<u64>4095) + <u64>to:
+            t = blocks.find_block(j.c.m, page + <u64>to[k], b.mode)
+        if t is NULL or t.n == N_DEAD or t.cross or t.mode != b.mode or t.addr != page + <u64>to[k]:
             continue
         heat = j.c.m.heat if t.entry is not NULL else t.count
         if t == j.head:
             heat = j.c.m.heat >> 1      # round the loop, unless the other way is at least as warm
-        else:
-            for i in range(j.n_unit):
-                if j.unit[i] == t:
-                    heat = 0
+        elif repeats(j, x, t):
+            heat = 0
         if heat > most:
             most = heat
             best = t
             slot[0] = k
+    if best is not NULL and r.cls == E_CALL:
+        x.n_frames += 1
+        x.frames[x.n_frames].back = <u32>(b.addr & 4095) + b.nbytes
+        x.frames[x.n_frames].first = j.n_unit
+        x.frames[x.n_frames].target = best
+    elif best is not NULL and slot[0] == NEXT_RETURN:
+        x.n_frames -= 1
     return best
 
 
@@ -643,17 +690,22 @@ cdef void gather(J* j, Block* b, int most, bint loops) noexcept nogil:
     """Which blocks (at most `most`) are compiled together, beginning with b. A loop is unrolled: its first round, entered with the
     flags and vector registers in the Cpu, then a round or more to which the last one goes back, with what the first one left."""
     cdef Block* t = b
+    cdef Trace x
     cdef int k, n_round, rounds
+    x.n_frames = 0
+    x.frames[0].first = 0
+    x.frames[0].target = NULL
     j.head = b
     j.n = j.n_unit = 0
     j.loop = 0
     j.variant = 0
     while 1:
+        x.depth[j.n_unit] = x.n_frames
         add_block(j, t)
         if j.n_unit == most or b.cross:
             break
         k = -1
-        t = follower(j, t, &k)
+        t = follower(j, &x, t, &k)
         if t is NULL:
             break
         if t == b:
@@ -773,6 +825,7 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
             left = j.b.n
             j.rest -= left
             j.next_slot = j.slots[k]
+            j.next_off = (j.unit[k + 1] if k + 1 < j.n_unit else j.head).addr & 4095
         left -= 1
         op = j.ops[i]
         j.i = i

@@ -69,7 +69,7 @@ RULES: list[tuple[str, str, str, str, str]] = [
     ("jmpi", "jmp=0", "r m", "", ""),
     ("jmpi", "call=1", "r m", "sp", ""),
     ("ret", "ret=0", "", "pop", ""),
-    ("ret", "ret=1", "i", "pop", ""),
+    ("ret", "ret=1", "i", "sp pop", ""),
     ("setcc", _cc("set"), "r m", "1", ""),
     ("cmovcc", _cc("cmov"), "rr rm", "1", ""),
     ("cbw", "cbw", "", "ax", ""),
