@@ -291,16 +291,9 @@ cdef bint e_unary(J* j, Op* op, EmitRow r) noexcept nogil:
 
 
 cdef void overflow_src(J* j, u32 need) noexcept nogil:
-    """cc_src = CF and OF, both as the host's OF."""
+    """CF and OF, both as the host's OF: see L_FLOW."""
     if need:
-        e8(j, 0x0F)
-        e8(j, 0x90)
-        e8(j, 0xC1)                                 # seto cl
-        rr(j, 2, 0x0FB6, H_CX, H_CX)
-        rr(j, 2, 0xF7, 3, H_CX)                     # neg ecx
-        rr(j, 2, 0x81, 4, H_CX)
-        e32(j, F_CF | F_OF)
-        st_env(j, 3, H_CX, AT_CC_SRC)
+        rm(j, 0, 0x0F90, 0, H_ENV, AT_SAVED + 8)    # seto
 
 
 cdef bint e_imul(J* j, Op* op, EmitRow r) noexcept nogil:
@@ -334,7 +327,7 @@ cdef bint e_imul(J* j, Op* op, EmitRow r) noexcept nogil:
         st_g(j, sz, H_T, op.reg)
     overflow_src(j, need)
     if need:
-        set_node(j, N_TRIPLE, K_RES, sz, loc_g(op.reg), loc_env(), CUR_DEAD, 0)
+        set_node(j, N_TRIPLE, K_RES, sz, loc_g(op.reg), loc_overflow(), CUR_DEAD, 0)
     else:
         set_dead(j)
     return 1
@@ -356,7 +349,7 @@ cdef bint e_mul(J* j, Op* op, EmitRow r) noexcept nogil:
         g_rm(j, sz, 0xF7, sub, op.reg)
     overflow_src(j, need)
     if need:
-        set_node(j, N_TRIPLE, K_RES, sz, loc_g(RAX), loc_env(), CUR_DEAD, 0)
+        set_node(j, N_TRIPLE, K_RES, sz, loc_g(RAX), loc_overflow(), CUR_DEAD, 0)
     else:
         set_dead(j)
     return 1

@@ -13,8 +13,7 @@ cdef bint e_bt(J* j, Op* op, EmitRow r) noexcept nogil:
         if not plain(j):
             return 0
         if need:
-            detach(j)
-            sync(j)
+            home(j)
         mem(j, 1 << sz, sub != 4)
         rm(j, sz, 0x0FBA, sub, H_CX, 0)
         e8(j, <u32>op.imm)
@@ -22,8 +21,7 @@ cdef bint e_bt(J* j, Op* op, EmitRow r) noexcept nogil:
         if sub == 4 and not need:
             return 1
         if need:
-            detach(j)
-            sync(j)
+            home(j)
         elif sub != 4:
             will_write(j, op.reg, FB_C)
         if d < 0:

@@ -120,8 +120,7 @@ cdef bint e_call(J* j, Op* op, EmitRow r) noexcept nogil:
         will_write(j, RSP, 0)
         push_return(j, op, sz)
         return 1
-    detach(j)
-    sync(j)
+    home(j)
     push_return(j, op, sz)
     go(j, 1, -1)
     return 1
@@ -135,8 +134,7 @@ cdef bint e_jmpi(J* j, Op* op, EmitRow r) noexcept nogil:
         return 0
     if form == FORM_M and op.am == AM_GENERAL:
         return 0
-    detach(j)
-    sync(j)
+    home(j)
     if form == FORM_M:
         address(j, H_CX, 3 if j.op.am == AM_FLAT64 else 2)
         check(j, 1 << sz, 0, STUB_END)
@@ -167,8 +165,7 @@ cdef bint e_ret(J* j, Op* op, EmitRow r) noexcept nogil:
     if j.next_slot >= 0:
         will_write(j, RSP, 0)
     else:
-        detach(j)
-        sync(j)
+        home(j)
     mem_at(j, RSP, 0, sz, 1 << sz, 0, STUB_END)
     rm(j, sz, 0x8B, H_CX, H_CX, 0)
     sp_lea(j, H_R13, (1 << sz) + (<s32>(op.imm & 0xffff) if sub else 0))

@@ -72,11 +72,11 @@ cdef bint e_shift(J* j, Op* op, EmitRow r) noexcept nogil:
                 st_g(j, 2, H_T, op.reg)
             return 1
         if need:
-            load_ext(j, sz, H_T, op.reg, sub)
-            if cnt > 1:
-                rr(j, z, 0xC1, sub, H_T)
-                e8(j, cnt - 1)
-            st_env(j, 3, H_T, AT_CC_SRC)
+            if d >= 0:
+                st_env(j, 3, d, AT_SAVED + 8)
+            else:
+                ld_g(j, 3, H_T, gnum(sz, op.reg))
+                st_env(j, 3, H_T, AT_SAVED + 8)
         if d >= 0:
             rr(j, sz, 0xC0 | b8, sub, d)
             e8(j, cnt)
@@ -87,14 +87,14 @@ cdef bint e_shift(J* j, Op* op, EmitRow r) noexcept nogil:
             st_g(j, sz, H_T, op.reg)
         j.host_lo = j.op_stub
         if need:
-            set_node(j, N_TRIPLE, kind, sz, loc_g(op.reg), loc_env(), CUR_DEAD, 1 if cnt == 1 else 2)
+            set_node(j, N_TRIPLE, kind, sz, loc_g(op.reg), loc_shift(sz, sub, cnt - 1), CUR_DEAD,
+                     HOST_ALL if cnt == 1 else HOST_NO_OF)
         else:
             set_dead(j)
         return 1
     if form == FORM_RC:
         if need:
-            detach(j)
-            sync(j)
+            home(j)
         rr(j, 2, 0x8B, H_CX, HR[RCX])
         if d < 0 and not need:
             if sz == 2:

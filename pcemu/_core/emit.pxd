@@ -20,8 +20,8 @@ cdef extern from *:
         AT_CC_KIND "PCEMU_AT(cc_kind)"
         AT_EFLAGS "PCEMU_AT(eflags)"
         AT_BUDGET "PCEMU_AT(budget)"
-        AT_TLB_R "PCEMU_AT(tlb_r)"
-        AT_TLB_W "PCEMU_AT(tlb_w)"
+        AT_TLB_R "PCEMU_AT(tr)"
+        AT_TLB_W "PCEMU_AT(tw)"
         AT_JCKEY "PCEMU_AT(jckey)"
         AT_PGPC "PCEMU_AT(pgpc)"
         AT_JTMP "PCEMU_AT(jtmp)"
@@ -60,6 +60,9 @@ cdef enum:              # where a value is
     L_REG = 1           # guest register `g` (8 bits: its byte offset in Cpu.r)
     L_IMM = 2
     L_ENV = 3           # Cpu.cc_res or Cpu.cc_src, whichever the place is for
+    L_SAVED = 4         # its slot below: a register's value before that changed (8 to 32 bits: not extended)
+    L_SHIFT = 5         # what is in the second slot, shifted by `imm`; g: the shift's number in its group | log2 of bytes << 4
+    L_FLOW = 6          # CF and OF, both as the byte there says
 
 cdef enum:              # which of the host's flags are the guest's
     HOST_NONE = 0
@@ -124,7 +127,8 @@ cdef struct Group:      # accesses off one base register that one check admits
     bint write
 
 cdef enum:
-    MAX_GROUPS = 16
+    MAX_GROUPS = 14     # Cpu.jdelta's last two are:
+    AT_SAVED = AT_JDELTA + 8 * 14
     GROUP_SPAN = 1024   # bytes at most: a group that crosses into another page is left to the interpreter
 
 cdef enum:
@@ -283,7 +287,10 @@ cdef void node_cf(J* j, int node) noexcept nogil
 cdef void write_flags(J* j, int node) noexcept nogil
 cdef void sync(J* j) noexcept nogil
 cdef bint same_flags(J* j, int a, int b) noexcept nogil
+cdef void home(J* j) noexcept nogil
 cdef void detach(J* j) noexcept nogil
+cdef Loc loc_shift(int sz, u32 sub, u32 count) noexcept nogil
+cdef Loc loc_overflow() noexcept nogil
 cdef void will_write(J* j, int g, u32 defs) noexcept nogil
 cdef void use_host(J* j) noexcept nogil
 cdef bint cc_of(u32 cc) noexcept nogil

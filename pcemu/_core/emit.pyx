@@ -156,6 +156,31 @@ cdef Loc loc_none() noexcept nogil:
     return l
 
 
+cdef Loc loc_saved() noexcept nogil:
+    cdef Loc l = loc_env()
+    l.t = L_SAVED
+    return l
+
+
+cdef Loc loc_shift(int sz, u32 sub, u32 count) noexcept nogil:
+    cdef Loc l
+    l.t = L_SHIFT
+    l.g = sub | <u32>sz << 4
+    l.imm = count
+    return l
+
+
+cdef Loc loc_overflow() noexcept nogil:
+    cdef Loc l = loc_env()
+    l.t = L_FLOW
+    return l
+
+
+cdef inline int saved_at(int at) noexcept nogil:
+    """The slot that goes with cc_res or cc_src."""
+    return AT_SAVED if at == AT_CC_RES else AT_SAVED + 8
+
+
 cdef void set_node(J* j, u32 type_, u32 kind, int sz, Loc res, Loc src, int prior, int host) noexcept nogil:
     """The op just written defines the flags like this. host: HOST_*."""
     cdef Node* n
@@ -233,8 +258,28 @@ cdef void ld_loc(J* j, int sz, int dst, Loc* l, int at) noexcept nogil:
         ld_g(j, sz, dst, l.g)
     elif l.t == L_IMM:
         mov_imm(j, dst, <u64>l.imm if sz == 3 else <u32>l.imm)
+    elif l.t == L_SAVED:
+        ld_env(j, 3 if sz == 3 else 2, dst, saved_at(at))
+    elif l.t == L_SHIFT:
+        ld_shifted(j, dst, l.g >> 4, l.g & 7, <u32>l.imm)
+    elif l.t == L_FLOW:
+        rm(j, 2, 0x0FB6, dst, H_ENV, AT_SAVED + 8)
+        rr(j, 2, 0xF7, 3, dst)                      # neg
+        rr(j, 2, 0x81, 4, dst)
+        e32(j, F_CF | F_OF)
     else:
         ld_env(j, 3 if sz == 3 else 2, dst, at)
+
+
+cdef void ld_shifted(J* j, int dst, int sz, u32 sub, u32 count) noexcept nogil:
+    """dst = the value of the second slot, extended as the shift wants it, and shifted."""
+    if sz >= 2:
+        ld_env(j, sz, dst, AT_SAVED + 8)
+    else:
+        rm(j, 2, (0x0FB6 if sub != 7 else 0x0FBE) | <u32>sz, dst, H_ENV, AT_SAVED + 8)
+    if count:
+        rr(j, 3 if sz == 3 else 2, 0xC1, <int>sub, dst)
+        e8(j, count)
 
 
 cdef void alu_loc(J* j, int sz, u32 sub, int dst, Loc* l, int at) noexcept nogil:
@@ -248,8 +293,10 @@ cdef void alu_loc(J* j, int sz, u32 sub, int dst, Loc* l, int at) noexcept nogil
             g_rm(j, sz, sub * 8 + (2 if sz == 0 else 3), dst, l.g)
     elif l.t == L_IMM:
         alu_ri(j, sz, sub, dst, l.imm)
+    elif l.t == L_ENV or l.t == L_SAVED:
+        rm(j, sz, sub * 8 + (2 if sz == 0 else 3), dst, H_ENV, at if l.t == L_ENV else saved_at(at))
     else:
-        rm(j, sz, sub * 8 + (2 if sz == 0 else 3), dst, H_ENV, at)
+        j.failed = 1                    # (no comparison or sum has such an operand)
 
 
 cdef void st_sx(J* j, int sz, int reg) noexcept nogil:
@@ -276,6 +323,9 @@ cdef void st_res(J* j, int sz, Loc* l) noexcept nogil:
     elif l.t == L_IMM:
         rm(j, 3, 0xC7, 0, H_ENV, AT_CC_RES)
         e32(j, <u32>l.imm)
+    elif l.t == L_SAVED:
+        ld_env(j, 3 if sz == 3 else 2, H_T, AT_SAVED)
+        st_sx(j, sz, H_T)
 
 
 cdef void st_src(J* j, int sz, Loc* l) noexcept nogil:
@@ -288,6 +338,9 @@ cdef void st_src(J* j, int sz, Loc* l) noexcept nogil:
     elif l.t == L_IMM:
         rm(j, 3, 0xC7, 0, H_ENV, AT_CC_SRC)
         e32(j, <u32>l.imm)
+    elif l.t != L_ENV and l.t != L_NONE:
+        ld_loc(j, sz, H_T, l, AT_CC_SRC)
+        st_env(j, 3, H_T, AT_CC_SRC)
 
 
 cdef void st_kind(J* j, u32 kind) noexcept nogil:
@@ -346,7 +399,8 @@ cdef void node_cf(J* j, int node) noexcept nogil:
 
 
 cdef void write_flags(J* j, int node) noexcept nogil:
-    """Cpu.cc_* from the node. Scratch registers only; the host's flags survive for N_TRIPLE and become right for the others but N_INC."""
+    """Cpu.cc_* from the node. Scratch registers only; the host's flags survive for N_TRIPLE (but for operands
+    that are computed) and become right for the others but N_INC."""
     cdef Node* n
     if node < 0:
         return
@@ -387,7 +441,7 @@ cdef void sync(J* j) noexcept nogil:
     if n.type == N_ROT:
         set_env(j, 0)
         return
-    if n.type == N_INC:
+    if n.type == N_INC or n.src.t == L_SHIFT or n.src.t == L_FLOW:
         j.in_host = 0
     elif n.type != N_TRIPLE:
         j.in_host = 1
@@ -395,8 +449,8 @@ cdef void sync(J* j) noexcept nogil:
     j.synced = 1
 
 
-cdef void detach(J* j) noexcept nogil:
-    """The flags no longer depend on guest registers."""
+cdef void home(J* j) noexcept nogil:
+    """Cpu.cc_* holds the flags, and they no longer depend on anything else."""
     cdef Node n
     cdef int host
     if j.cur < 0:
@@ -408,6 +462,32 @@ cdef void detach(J* j) noexcept nogil:
     host = j.in_host
     set_node(j, N_TRIPLE, n.kind, n.size, loc_env(), loc_env(), CUR_DEAD, host)
     j.synced = 1
+
+
+cdef void keep(J* j, int sz, Loc* l, int at) noexcept nogil:
+    """A register's value goes into a slot; the host's flags stay."""
+    if l.t != L_REG:
+        return
+    if not is_high(sz, l.g) and HR[gnum(sz, l.g)] >= 0:
+        st_env(j, 3, HR[gnum(sz, l.g)], saved_at(at))
+    else:
+        ld_g(j, sz, H_T, l.g)
+        st_env(j, 3, H_T, saved_at(at))
+    l[0] = loc_saved()
+
+
+cdef void detach(J* j) noexcept nogil:
+    """The flags no longer depend on guest registers: what they depend on is kept, and computed with only where it must be."""
+    cdef Node n
+    if j.cur < 0:
+        return
+    n = j.nodes[j.cur]
+    if n.type == N_INC or n.type == N_ROT or j.synced:
+        home(j)
+        return
+    keep(j, n.size, &n.res, AT_CC_RES)
+    keep(j, n.size, &n.src, AT_CC_SRC)
+    set_node(j, n.type, n.kind, n.size, n.res, n.src, CUR_DEAD, j.in_host)
 
 
 cdef void will_write(J* j, int g, u32 defs) noexcept nogil:
@@ -473,6 +553,9 @@ cdef void want(J* j, u32 cc) noexcept nogil:
                 else:
                     ld_g(j, sz, H_T, n.res.g)
                     rr(j, sz, 0x84 if sz == 0 else 0x85, H_T, H_T)
+            elif n.res.t == L_SAVED:
+                ld_loc(j, sz, H_T, &n.res, AT_CC_RES)
+                rr(j, sz, 0x84 if sz == 0 else 0x85, H_T, H_T)
             elif n.res.t == L_ENV:
                 rm(j, 3, 0x83, 7, H_ENV, AT_CC_RES)
                 e8(j, 0)
@@ -611,11 +694,16 @@ cdef void tlb_index(J* j) noexcept nogil:
     e32(j, TLB_MASK << 4)
 
 
+cdef s32 tlb_at(J* j, bint write) noexcept nogil:
+    """Displacement of the TLB that the unit's mode uses."""
+    return (AT_TLB_W if write else AT_TLB_R) + <s32>(j.mode >> M_MMU_SHIFT & 3) * <s32>sizeof(Tlb)
+
+
 cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
     """rcx = linear address -> host address of `size` bytes, by the TLB; otherwise to a stub."""
+    cdef s32 at = tlb_at(j, write)
     tlb_index(j)
-    rm(j, 3, 0x03, H_T, H_ENV, AT_TLB_W if write else AT_TLB_R)
-    rm(j, 3, 0x2B, H_CX, H_T, 0)
+    rmx(j, 3, 0x2B, H_CX, H_ENV, H_T, 0, at)
     if j.align:                         # in the page and aligned
         rr(j, 3, 0xF7, 0, H_CX)
         e32(j, ~<u32>(4096 - size))
@@ -623,7 +711,7 @@ cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
         rr(j, 3, 0x81, 7, H_CX)
         e32(j, 4096 - size)
     new_stub(j, jcc_fwd(j, 5 if j.align else 7), kind)
-    rm(j, 3, 0x03, H_CX, H_T, 8)
+    rmx(j, 3, 0x03, H_CX, H_ENV, H_T, 0, at + 8)
     j.in_host = 0
 
 
@@ -779,6 +867,7 @@ cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) 
     """rcx = host address of guest [g + disp] (sz: log2 of the address size). kind: of the stub where the TLB does not know."""
     cdef Group* q = NULL
     cdef int k, h = HR[g]
+    cdef s32 at
     cdef s64 x = j.moved[g] + disp, lo = 0, hi = 0
     cdef bint w = 0
     cdef int free_ = -1
@@ -820,13 +909,13 @@ cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) 
         else:
             rm(j, sz, 0x8D, H_CX, h, <s32>(lo - j.moved[g]))
         tlb_index(j)
-        rm(j, 3, 0x03, H_T, H_ENV, AT_TLB_W if q.write else AT_TLB_R)
-        rm(j, 3, 0x2B, H_CX, H_T, 0)
+        at = tlb_at(j, q.write)
+        rmx(j, 3, 0x2B, H_CX, H_ENV, H_T, 0, at)
         rr(j, 3, 0x81, 7, H_CX)
         e32(j, <u32>(4096 - (hi - lo)))
         new_stub(j, jcc_fwd(j, 7), STUB_REST)
-        rm(j, 3, 0x8B, H_CX, H_T, 8)
-        rm(j, 3, 0x2B, H_CX, H_T, 0)
+        rmx(j, 3, 0x8B, H_CX, H_ENV, H_T, 0, at + 8)
+        rmx(j, 3, 0x2B, H_CX, H_ENV, H_T, 0, at)
         st_env(j, 3, H_CX, AT_JDELTA + 8 * k)
         j.in_host = 0
         if sz == 2:

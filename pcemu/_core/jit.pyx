@@ -436,7 +436,8 @@ cdef void liveness(J* j) noexcept nogil:
             live = FB_ALL               # a loop's second round may leave before it begins
         j.live[i] = live
         live &= ~kills(op, r)
-        live |= op.fneed & FB_ALL
+        if not r.kills & KILLS_IF_COUNT or not kills(op, r):    # (the row of a shift reads flags: for a count of zero)
+            live |= op.fneed & FB_ALL
         if may_leave(j, op, r):
             live = FB_ALL
 
@@ -445,8 +446,7 @@ cdef void liveness(J* j) noexcept nogil:
 
 cdef void by_handler(J* j, Op* op) noexcept nogil:
     """No emitter: call the handler."""
-    detach(j)
-    sync(j)
+    home(j)
     x_flush(j)
     j.xv = 0
     mov_imm(j, H_T, <u64>op)
@@ -850,8 +850,7 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
         close_loop(j, head[0])
     elif not op.props & OP_END:
         j.op = op + 1
-        detach(j)
-        sync(j)
+        home(j)
         x_flush(j)
         go(j, 0, -1)
     write_stubs(j)

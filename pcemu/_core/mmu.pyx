@@ -1165,13 +1165,13 @@ cdef void update_mode(Cpu* c) noexcept nogil:
         m |= M_AC
     if not fp_quiet(c):
         m |= M_FPX
-    c.mode = m
     if c.cpl == 3:
         idx = MMU_USER
     elif c.cr4 & CR4_SMAP and not c.eflags & F_AC:
         idx = MMU_KERNEL
     else:
         idx = MMU_KERNEL_AC
+    c.mode = m | idx << M_MMU_SHIFT
     c.mmu = idx
     c.tlb_r = c.tr[idx].e
     c.tlb_w = c.tw[idx].e

@@ -338,6 +338,7 @@ cdef enum:              # Cpu.mode bits, the second half of a block's key
     M_AVX = 1 << 17     # XCR0 admits YMM state
     M_FPX = 1 << 19     # MXCSR unmasks an exception: compiled code leaves SSE arithmetic to the handlers
     M_LIM = 1 << 18     # CS has a limit below 4 GiB: blocks begin with a check of it
+    M_MMU_SHIFT = 20    # two bits: MMU_*
 
 cdef struct ClockState:     # virtual time (engine.Clock)
     s64 deadline            # ns of the next timer
@@ -371,7 +372,7 @@ cdef struct Cpu:
     u64 pc              # where to continue, when exit says so
     u64 pgpc            # compiled code: pc of the running page's first byte (r[R_PC] = pgpc + the block's place in it)
     u64 jtmp            # compiled code: passed between its thunks
-    u64 jdelta[16]      # ... host minus guest address of pages that a group of accesses was checked for
+    u64 jdelta[16]      # ... host minus guest address of pages that a group of accesses was checked for; operands of flags
     Block** link        # chain slot to fill once the next block is known, or NULL
     Op* fault_op
     u32 exit

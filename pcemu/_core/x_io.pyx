@@ -282,20 +282,22 @@ cdef Op* op_wrgsbase(Cpu* c, Op* op) noexcept nogil:
 
 
 cdef Op* op_stac(Cpu* c, Op* op) noexcept nogil:
-    """AC changes which TLB arrays data accesses use, never how code is translated at CPL 0."""
+    """AC changes which TLB arrays data accesses use; compiled code knows them by the mode."""
+    cdef u32 mode = c.mode
     if c.cpl != 0:
         return raise_exc(c, op, EXC_UD)
     c.eflags |= F_AC
     mmu.update_mode(c)
-    return nxt(c, op)
+    return done(c, op, mode)
 
 
 cdef Op* op_clac(Cpu* c, Op* op) noexcept nogil:
+    cdef u32 mode = c.mode
     if c.cpl != 0:
         return raise_exc(c, op, EXC_UD)
     c.eflags &= ~<u32>F_AC
     mmu.update_mode(c)
-    return nxt(c, op)
+    return done(c, op, mode)
 
 
 include "gen/x_io_reg.pxi"

@@ -118,8 +118,8 @@ F3 0F AE /0 r | RDFSBASE Ry      | o64 feat=fsgsbase
 F3 0F AE /1 r | RDGSBASE Ry      | o64 feat=fsgsbase
 F3 0F AE /2 r | WRFSBASE Ry      | o64 feat=fsgsbase
 F3 0F AE /3 r | WRGSBASE Ry      | o64 feat=fsgsbase
-NP 0F 01 @CA | CLAC              | feat=smap
-NP 0F 01 @CB | STAC              | feat=smap
+NP 0F 01 @CA | CLAC              | feat=smap end
+NP 0F 01 @CB | STAC              | feat=smap end
 NP 0F 01 @C8 | MONITOR           | feat=monitor
 NP 0F 01 @C9 | MWAIT             | feat=monitor end
 """
