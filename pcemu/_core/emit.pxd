@@ -182,11 +182,12 @@ cdef struct J:          # the block being compiled
     int n1              # a loop: instructions of the first round; otherwise all
     bint loop
     u32 variant         # ... guest registers that are not after a round what they were before
-    u8* second          # ... the head of the second round (writable), and what is known there: as cur, synced, xv, xd
+    u8* second          # ... the head of the second round (writable), and what is known there: as cur, synced, xv ...
     int second_cur
     bint second_synced
     u32 second_xv
     u32 second_xd
+    bint second_wide
     u32 live[256]       # flags that matter after op i
     u32 epoch[16]       # of each guest register (see Group)
     s64 moved[16]       # ... and by how much it has moved since

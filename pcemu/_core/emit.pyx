@@ -157,9 +157,9 @@ cdef Loc loc_none() noexcept nogil:
 
 
 cdef Loc loc_saved() noexcept nogil:
-    cdef Loc l = loc_env()
-    l.t = L_SAVED
-    return l
+    cdef Loc x = loc_env()
+    x.t = L_SAVED
+    return x
 
 
 cdef Loc loc_shift(int sz, u32 sub, u32 count) noexcept nogil:
@@ -171,9 +171,9 @@ cdef Loc loc_shift(int sz, u32 sub, u32 count) noexcept nogil:
 
 
 cdef Loc loc_overflow() noexcept nogil:
-    cdef Loc l = loc_env()
-    l.t = L_FLOW
-    return l
+    cdef Loc x = loc_env()
+    x.t = L_FLOW
+    return x
 
 
 cdef inline int saved_at(int at) noexcept nogil:

@@ -752,23 +752,23 @@ cdef void second_round(J* j) noexcept nogil:
     j.second_synced = j.synced
     j.second_xv = j.xv
     j.second_xd = j.xd
+    j.second_wide = j.wide
     j.rest = j.n - j.n1
     pay_here(j, j.rest, STUB_ROUND)
 
 
 cdef void close_loop(J* j, u8* head) noexcept nogil:
     """Back to the second round, or, if the flags are not where they were there, to the first."""
-    cdef int r
-    cdef u32 miss
     if j.second_cur != CUR_DEAD and (not same_flags(j, j.cur, j.second_cur) or j.second_synced and not j.synced):
         sync(j)
     if j.second_cur != CUR_DEAD and j.second_cur != CUR_ENV and not same_flags(j, j.cur, j.second_cur):
         x_flush(j)
         jmp_rx(j, head + j.rx)
         return
-    miss = j.second_xv & ~j.xv
+    if j.wide and not j.second_wide:
+        x_flush(j)
     x_move(j, 0x0F29, j.xd & ~j.second_xd)
-    x_move(j, 0x0F28, miss)
+    x_move(j, 0x0F28, j.second_xv & ~j.xv)
     jmp_rx(j, j.second + j.rx)
 
 
