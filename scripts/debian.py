@@ -159,9 +159,15 @@ class Repository:
         self.arch = arch
         self.codename = codename
         self.mirror = ""
+        self._text = ""
         self._packages: dict[str, Package] | None = None
 
-    def _index(self) -> str:
+    def index(self) -> str:
+        """The text of the Packages index; fetched once."""
+        self._text = self._text or self._fetch_index()
+        return self._text
+
+    def _fetch_index(self) -> str:
         name = f"main/binary-{self.arch}/Packages.xz"
         problems = []
         for mirror in mirrors():
@@ -186,7 +192,7 @@ class Repository:
     def packages(self) -> dict[str, Package]:
         if self._packages is None:
             self._packages = {}
-            for fields in stanzas(self._index()):
+            for fields in stanzas(self.index()):
                 name = fields["Package"]
                 package = Package(name, fields["Version"], fields.get("Depends", ""), fields["Filename"],
                                   int(fields["Size"]), fields["SHA256"])  # fmt: skip
@@ -225,7 +231,8 @@ def ar_members(data: bytes) -> Iterator[tuple[str, bytes]]:
         offset += 60 + size + (size & 1)
 
 
-def _data_tar(deb: bytes) -> io.BufferedIOBase:
+def data_tar(deb: bytes) -> io.BufferedIOBase:
+    """The tar stream with a .deb's files."""
     for name, data in ar_members(deb):
         if name == "data.tar.xz":
             return lzma.LZMAFile(io.BytesIO(data))
@@ -246,7 +253,7 @@ def _data_tar(deb: bytes) -> io.BufferedIOBase:
 def unpack(deb: bytes, wanted: Callable[[str], bool], stop_after: int = 0) -> dict[str, bytes]:
     """Regular files of a .deb whose path ('boot/vmlinuz-...') is wanted. Stops once it has 'stop_after' of them."""
     found: dict[str, bytes] = {}
-    with _data_tar(deb) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+    with data_tar(deb) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
             path = str(PurePosixPath(member.name.removeprefix("./")))
             if member.isfile() and wanted(path):

@@ -54,6 +54,11 @@ def _version(file: str) -> str:
     raise FetchError(f"{file} is not in versions.txt")
 
 
+def release(kernel: str) -> str:
+    """What `uname -r` says in a kernel of the cache."""
+    return _version(guests.GUESTS[kernel].file).partition("_")[0].removeprefix("linux-image-")
+
+
 def _new_kernel(kernel: str, guest: guests.Guest) -> str:
     """The mirror has moved on: the kernel has to follow, or its modules would not fit."""
     guests.Fetcher().get(kernel, update=True)

@@ -100,7 +100,7 @@ class Running:
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *path])},
         )  # fmt: skip
         self._streams: dict[str, bytearray] = {"out": bytearray(), "err": bytearray()}
-        self._seen = 0  # how far steps have looked
+        self.seen = 0  # how far steps have looked
         self._deadline = time.monotonic() + PATIENCE
         self._selector = selectors.DefaultSelector()
         assert self.process.stdout is not None and self.process.stderr is not None
@@ -132,9 +132,9 @@ class Running:
 
     def expect(self, pattern: str) -> None:
         while True:
-            match = re.compile(pattern, re.MULTILINE).search(self.out, self._seen)
+            match = re.compile(pattern, re.MULTILINE).search(self.out, self.seen)
             if match:
-                self._seen = match.end()
+                self.seen = match.end()
                 return
             if not self._read():
                 raise BootFailure(f"ended before /{pattern}/ appeared\n{self.report()}")
