@@ -2,13 +2,46 @@
 from pcemu._core.emit cimport *
 
 
-cdef void goto_thunk(J* j, u32 cc) noexcept nogil:
+cdef void goto_thunk(J* j, u32 cc, bint flat) noexcept nogil:
+    """The pc is in rcx, or in jtmp already."""
     cdef Stub* s = new_stub(j, jcc_fwd(j, cc), STUB_END)
-    s.arg = T_GOTO
+    s.arg = T_GOTO if flat else T_FIND
+
+
+cdef void in_code(J* j) noexcept nogil:
+    """The pc in ecx must lie in the code segment, or the handler raises #GP."""
+    if j.mode & M_LIM:
+        rm(j, 2, 0x3B, H_CX, H_ENV, AT_SEG + CS * 32 + 8)
+        new_stub(j, jcc_fwd(j, 7), STUB_END)
+
+
+cdef bint far_target(J* j, int sz) noexcept nogil:
+    """May a direct branch of this operand size lead out of the code segment, or wrap at 64 KiB?"""
+    return j.mode & M_LIM or sz == 1
+
+
+cdef void target_pc(J* j, s64 to) noexcept nogil:
+    """ecx = where a direct branch goes."""
+    ld_env(j, 2, H_CX, AT_PGPC)
+    rm(j, 2, 0x8D, H_CX, H_CX, <s32>(j.boff + to))
+
+
+cdef bint wide_branch(J* j, int sz) noexcept nogil:
+    """Is the target cut to 16 bits in a larger code segment? The handler's."""
+    return sz == 1 and j.mode & M_CODE_MASK != M_CODE16
+
+
+cdef bint flat_code(J* j) noexcept nogil:
+    """Is the program counter a linear address?"""
+    return j.m64 or (j.mode & M_FLAT) != 0
 
 
 cdef void by_cache(J* j) noexcept nogil:
-    """Go to the pc in rcx, by the jump cache."""
+    """Go to the pc in rcx, by the jump cache. It is known to lie in the code segment."""
+    cdef bint flat = flat_code(j)
+    if not flat:                                    # rcx = linear address
+        st_env(j, 3, H_CX, AT_JTMP)
+        rm(j, 2, 0x03, H_CX, H_ENV, AT_SEG + CS * 32)
     rr(j, 3, 0x8B, H_T, H_CX)
     rr(j, 3, 0xC1, 5, H_T)
     e8(j, 12)
@@ -18,14 +51,20 @@ cdef void by_cache(J* j) noexcept nogil:
     rr(j, 2, 0xC1, 4, H_T)
     e8(j, 5)
     rmx(j, 3, 0x3B, H_CX, H_ENV, H_T, 0, AT_JC)
-    goto_thunk(j, 5)
-    rr(j, 3, 0x81, 4, H_CX)
-    e32(j, <u32>-4096)
+    goto_thunk(j, 5, flat)
+    if flat:
+        rr(j, 3, 0x81, 4, H_CX)
+        e32(j, <u32>-4096)
+    else:
+        rr(j, 2, 0x81, 4, H_CX)
+        e32(j, 4095)
+        rm(j, 2, 0x2B, H_CX, H_ENV, AT_JTMP)
+        rr(j, 2, 0xF7, 3, H_CX)                     # neg
     st_env(j, 3, H_CX, AT_PGPC)
     ld_env(j, 3, H_CX, AT_JCKEY)
     rmx(j, 3, 0x3B, H_CX, H_ENV, H_T, 0, AT_JC + 8)
     rmx(j, 3, 0x8B, H_CX, H_ENV, H_T, 0, AT_JC)     # (the flags stay)
-    goto_thunk(j, 5)
+    goto_thunk(j, 5, flat)
     rmx(j, 2, 0xFF, 4, H_ENV, H_T, 0, AT_JC + 24)
 
 
@@ -74,12 +113,44 @@ cdef void go(J* j, int slot, int cc) noexcept nogil:
     new_stub(j, j.p - 4, STUB_LINK).arg = slot
 
 
+cdef bint e_loop(J* j, Op* op, EmitRow r) noexcept nogil:
+    """LOOP JCXZ (as JCC). What counts is r11."""
+    cdef int sz = r.size
+    cdef int asz = address_size(op)
+    cdef int next_ = j.next_slot
+    cdef u32 cc = 5 if r.sub == 0 else 4            # taken
+    if wide_branch(j, sz):
+        return 0
+    if next_ < 0:
+        home(j)
+    if r.sub == 0:
+        will_write(j, RCX, 0)
+        count(j, asz, -1)
+    j.in_host = 0
+    rr(j, asz, 0x85, HR[RCX], HR[RCX])
+    if next_ >= 0:
+        new_stub(j, jcc_fwd(j, cc if next_ == 0 else cc ^ 1), STUB_SIDE).arg = 1 - next_
+        return 1
+    go(j, 1, cc)
+    go(j, 0, -1)
+    return 1
+
+
+cdef void count(J* j, int asz, s32 by) noexcept nogil:
+    """CX, ECX or RCX += by; the flags stay."""
+    if asz == 1:
+        rm(j, 2, 0x8D, H_T, HR[RCX], by)
+        rr(j, 1, 0x89, H_T, HR[RCX])
+    else:
+        rm(j, asz, 0x8D, HR[RCX], HR[RCX], by)
+
+
 cdef bint e_jcc(J* j, Op* op, EmitRow r) noexcept nogil:
     """In the middle of a unit: go on in the block that the unit has next, leave by a stub that writes the flags."""
     cdef int sz = r.size
     cdef u32 cc = r.sub
     cdef int next_ = j.next_slot
-    if sz == 1:
+    if wide_branch(j, sz):
         return 0
     if next_ >= 0:
         want(j, cc)
@@ -93,8 +164,7 @@ cdef bint e_jcc(J* j, Op* op, EmitRow r) noexcept nogil:
 
 
 cdef bint e_jmp(J* j, Op* op, EmitRow r) noexcept nogil:
-    cdef int sz = r.size
-    if sz == 1:
+    if wide_branch(j, r.size):
         return 0
     if j.next_slot >= 0:
         return 1
@@ -105,24 +175,32 @@ cdef bint e_jmp(J* j, Op* op, EmitRow r) noexcept nogil:
 
 cdef void push_return(J* j, Op* op, int sz) noexcept nogil:
     cdef int n = 1 << sz
-    mem_at(j, RSP, -n, sz, n, 1, STUB_END)
+    stack(j, RSP, -n, n, 1, STUB_END)
     ld_env(j, 3, H_T, AT_PGPC)
-    rm(j, sz, 0x8D, H_T, H_T, <s32>(j.boff + op.pcoff + op.length))
+    rm(j, 3 if j.m64 else 2, 0x8D, H_T, H_T, <s32>(j.boff + op.pcoff + op.length))
     rm(j, sz, 0x89, H_T, H_CX, 0)
-    sp_lea(j, H_R13, -n)
+    sp_set(j, RSP, -n)
 
 
 cdef bint e_call(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef int sz = r.size
-    if not stack_ok(j, sz):
+    if wide_branch(j, sz):
         return 0
     if j.next_slot >= 0:
         will_write(j, RSP, 0)
         push_return(j, op, sz)
         return 1
     home(j)
+    if far_target(j, sz):               # before anything is pushed
+        target_pc(j, <s64>op.imm)
+        if sz == 1:
+            rr(j, 2, 0x81, 7, H_CX)
+            e32(j, 0xFFFF)
+            new_stub(j, jcc_fwd(j, 7), STUB_END)
+        in_code(j)
     push_return(j, op, sz)
     go(j, 1, -1)
+    j.stubs[j.n_stubs - 1].checked = 1
     return 1
 
 
@@ -130,17 +208,17 @@ cdef bint e_jmpi(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef int sz = r.size
     cdef u32 sub = r.sub
     cdef u32 form = r.form
-    if sz != (3 if j.m64 else 2):
-        return 0
-    if form == FORM_M and op.am == AM_GENERAL:
+    if form == FORM_M and not plain(j):
         return 0
     home(j)
     if form == FORM_M:
-        address(j, H_CX, 3 if j.op.am == AM_FLAT64 else 2)
-        check(j, 1 << sz, 0, STUB_END)
-        rm(j, sz, 0x8B, H_CX, H_CX, 0)
+        mem_or(j, 1 << sz, 0, STUB_END)
+        rm(j, 2 if sz == 1 else sz, 0x0FB7 if sz == 1 else 0x8B, H_CX, H_CX, 0)
+    elif sz == 1:
+        g_rm(j, 2, 0x0FB7, H_CX, op.reg)
     else:
         ld_g(j, sz, H_CX, op.reg)
+    in_code(j)
     if sub == 1:
         if j.m64:                       # a target in the non-canonical hole: nothing is pushed
             mov(j, H_T, H_CX)
@@ -160,28 +238,28 @@ cdef bint e_jmpi(J* j, Op* op, EmitRow r) noexcept nogil:
 cdef bint e_ret(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef int sz = r.size
     cdef u32 sub = r.sub
-    if not stack_ok(j, sz):
-        return 0
     if j.next_slot >= 0:
         will_write(j, RSP, 0)
     else:
         home(j)
-    mem_at(j, RSP, 0, sz, 1 << sz, 0, STUB_END)
-    rm(j, sz, 0x8B, H_CX, H_CX, 0)
-    sp_lea(j, H_R13, (1 << sz) + (<s32>(op.imm & 0xffff) if sub else 0))
+    stack(j, RSP, 0, 1 << sz, 0, STUB_END)
+    rm(j, 2 if sz == 1 else sz, 0x0FB7 if sz == 1 else 0x8B, H_CX, H_CX, 0)
+    in_code(j)
+    sp_set(j, RSP, (1 << sz) + (<s32>(op.imm & 0xffff) if sub else 0))
     if j.next_slot < 0:
         by_cache(j)
         return 1
     # its call is part of the unit: it must have come back behind that
     ld_env(j, 3, H_T, AT_PGPC)
-    rm(j, sz, 0x8D, H_T, H_T, <s32>j.next_off)
-    rr(j, sz, 0x3B, H_CX, H_T)
+    rm(j, 3 if j.m64 else 2, 0x8D, H_T, H_T, <s32>j.next_off)
+    rr(j, 3 if j.m64 else 2, 0x3B, H_CX, H_T)
     new_stub(j, jcc_fwd(j, 5), STUB_RETURN)
     j.in_host = 0
     return 1
 
 
 emitters[E_JCC] = e_jcc
+emitters[E_LOOP] = e_loop
 emitters[E_JMP] = e_jmp
 emitters[E_CALL] = e_call
 emitters[E_JMPI] = e_jmpi

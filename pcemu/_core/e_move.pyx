@@ -5,7 +5,7 @@ from pcemu._core.emit cimport *
 cdef void moffs(J* j, Op* op, int size, bint write) noexcept nogil:
     """rcx = host address of an operand whose offset is the immediate."""
     mov_imm(j, H_CX, op.imm)
-    by_segment(j, H_CX)
+    by_segment(j, op.seg, size, write, STUB_SLOW)
     check(j, size, write, STUB_SLOW)
 
 
@@ -67,17 +67,13 @@ cdef bint e_mov(J* j, Op* op, EmitRow r) noexcept nogil:
 cdef bint e_lea(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef int sz = r.size
     cdef int d = HR[op.reg]
-    cdef u32 seg = op.seg
-    cdef int t
-    if op.am == AM_GENERAL or sz == 1 or op.am == AM_FLAT32 and sz != 2:
+    cdef int t = H_CX
+    if not plain(j):
         return 0
     will_write(j, op.reg, 0)
-    op.seg = SEG_FLAT
-    t = H_CX
-    if d >= 0 and (op.base == R_ZERO or op.base < 16 and HR[op.base] >= 0) and (op.index >= 16 or HR[op.index] >= 0):
+    if d >= 0 and sz >= 2 and (op.base == R_ZERO or op.base < 16 and HR[op.base] >= 0) and (op.index >= 16 or HR[op.index] >= 0):
         t = d
-    address(j, t, sz)
-    op.seg = <u8>seg
+    offset(j, t, 3 if sz == 3 and address_size(op) == 3 else 2)
     if t != d:
         st_g(j, sz, H_CX, op.reg)
     return 1
@@ -176,20 +172,27 @@ cdef bint e_push(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef u32 form = r.form
     cdef int n = 1 << sz
     cdef int h
-    if not stack_ok(j, sz) or form == FORM_M:
+    if form == FORM_M and not plain(j):
         return 0
     will_write(j, RSP, 0)
-    mem_at(j, RSP, -n, sz, n, 1, STUB_SLOW)
+    if form == FORM_M:
+        mem(j, n, 0)
+        rm(j, sz, 0x8B, H_T, H_CX, 0)
+        st_env(j, 3, H_T, AT_VAL)
+    stack(j, RSP, -n, n, 1, STUB_SLOW)
     if form == FORM_I:
         rm(j, sz, 0xC7, 0, H_CX, 0)
-        e32(j, <u32>op.imm)
+        e_imm(j, sz, op.imm)
+    elif form == FORM_M:
+        ld_env(j, 3, H_T, AT_VAL)
+        rm(j, sz, 0x89, H_T, H_CX, 0)
     else:
         h = HR[op.reg]
         if h < 0:
             ld_g(j, sz, H_T, op.reg)
             h = H_T
         rm(j, sz, 0x89, h, H_CX, 0)
-    sp_lea(j, H_R13, -n)
+    sp_set(j, RSP, -n)
     return 1
 
 
@@ -197,13 +200,10 @@ cdef bint e_pop(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef int sz = r.size
     cdef int n = 1 << sz
     cdef int h = HR[op.reg]
-    if not stack_ok(j, sz):
-        return 0
     will_write(j, RSP, 0)
     will_write(j, op.reg, 0)
-    mem_at(j, RSP, 0, sz, n, 0, STUB_SLOW)
-    if op.reg != RSP:
-        sp_lea(j, H_R13, n)
+    stack(j, RSP, 0, n, 0, STUB_SLOW)
+    sp_set(j, RSP, n)
     if h >= 0:
         rm(j, sz, 0x8B, h, H_CX, 0)
     else:
@@ -214,12 +214,10 @@ cdef bint e_pop(J* j, Op* op, EmitRow r) noexcept nogil:
 
 cdef bint e_leave(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef int sz = r.size
-    if not stack_ok(j, sz):
-        return 0
     will_write(j, RSP, 0)
     will_write(j, RBP, 0)
-    mem_at(j, RBP, 0, sz, 1 << sz, 0, STUB_SLOW)
-    rm(j, sz, 0x8D, H_R13, H_BP, 1 << sz)
+    stack(j, RBP, 0, 1 << sz, 0, STUB_SLOW)
+    sp_set(j, RBP, 1 << sz)
     rm(j, sz, 0x8B, H_BP, H_CX, 0)
     return 1
 

@@ -107,6 +107,7 @@ cdef struct Stub:       # code out of line, written behind the block
     u64 arg
     Block* b            # the block of the unit
     u32 rest            # instructions of the unit behind that block
+    u32 checked         # of a jump: its target is known to lie in the code segment
 
 cdef enum:
     STUB_SLOW = 0       # call the op's handler, go on
@@ -179,6 +180,8 @@ cdef struct J:          # the block being compiled
     bint wide           # ... and whether upper halves of the host's registers have been written
     u32 xsize           # bytes of code that stubs need for that
     bint align          # the next memory operand must be aligned to its size
+    u64 lo              # the unit's code, as Block.addr
+    u64 hi
     int n1              # a loop: instructions of the first round; otherwise all
     bint loop
     u32 variant         # ... guest registers that are not after a round what they were before
@@ -208,8 +211,8 @@ cdef extern from "gen/emit.h" nogil:
     const EmitRow* emit_rows
     enum:
         E_NONE, E_MOV, E_ALU, E_TEST, E_ADC, E_UNARY, E_LEA, E_MOVX, E_SHIFT, E_ROTATE, E_IMUL, E_MUL, E_DIV, E_PUSH, E_POP, E_LEAVE, E_BMI
-        E_JCC, E_JMP, E_CALL, E_JMPI, E_RET, E_SETCC, E_CMOVCC, E_CBW, E_CWD, E_BSWAP, E_XCHG, E_NOP, E_BT, E_SCAN, E_CMPXCHG, E_XADD
-        E_SHD, E_DIR, E_VEC, E_VST, E_VTOG, E_GTOV, E_VZERO, E_VFLAGS
+        E_JCC, E_LOOP, E_JMP, E_CALL, E_JMPI, E_RET, E_SETCC, E_CMOVCC, E_CBW, E_CWD, E_BSWAP, E_XCHG, E_NOP, E_BT, E_SCAN, E_CMPXCHG
+        E_XADD, E_SHD, E_DIR, E_VEC, E_VST, E_VTOG, E_GTOV, E_VZERO, E_VFLAGS
         FORM_NONE, FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_R, FORM_M, FORM_I, FORM_J, FORM_RC, FORM_MC, FORM_RRI, FORM_RMI
         FORM_RRC, FORM_MRI, FORM_RO, FORM_OR, FORM_RRR, FORM_RRM, FORM_RMR, FORM_RRRI, FORM_RRMI, FORM_RRRR, FORM_RRMR
         V_ALIGNED, V_WHOLE, V_DEST, V_SELF, V_FP, V_XMM0, ENC_SWAP, ENC_VVVV
@@ -240,7 +243,8 @@ cdef enum:              # thunks: code that all blocks share, at the beginning o
     T_REST = 13         # jumped to: interpret from the op in r15
     T_XLINK = 14        # jumped to: link a jump into another page, whose code begins at r15 (writable)
     T_XGUARD = 15       # jumped to: look again whether the rest of the instruction still lies in the next page
-    N_THUNKS = 16
+    T_FIND = 16         # jumped to: as T_GOTO, the pc is in jtmp
+    N_THUNKS = 17
 
 cdef enum:              # places in the code of a jump into another page (far_jump)
     X_PGPC = 6
@@ -299,17 +303,19 @@ cdef bint cc_cf(u32 cc) noexcept nogil
 cdef void want(J* j, u32 cc) noexcept nogil
 cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil
 cdef bint plain(J* j) noexcept nogil
-cdef void address(J* j, int dst, int sz) noexcept nogil
-cdef void by_segment(J* j, int dst) noexcept nogil
+cdef int address_size(Op* op) noexcept nogil
+cdef void offset(J* j, int dst, int sz) noexcept nogil
+cdef void by_segment(J* j, int seg, int size, bint write, u32 kind) noexcept nogil
 cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void mem(J* j, int size, bint write) noexcept nogil
+cdef void mem_or(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) noexcept nogil
 cdef u32 variants(J* j, int n) noexcept nogil
 cdef void track(J* j, Op* op, EmitRow r) noexcept nogil
 cdef u32 kills(Op* op, EmitRow r) noexcept nogil
 cdef bint may_leave(J* j, Op* op, EmitRow r) noexcept nogil
-cdef bint stack_ok(J* j, int sz) noexcept nogil
-cdef void sp_lea(J* j, int dst, s32 disp) noexcept nogil
+cdef void stack(J* j, int g, s32 disp, int size, bint write, u32 kind) noexcept nogil
+cdef void sp_set(J* j, int g, s32 disp) noexcept nogil
 cdef void x_move(J* j, u32 opc, u32 regs) noexcept nogil
 cdef void x_load(J* j, int r) noexcept nogil
 cdef void x_load_vex(J* j, int r, bint whole) noexcept nogil

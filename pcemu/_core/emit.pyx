@@ -614,19 +614,25 @@ cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil:
     s.xback = 0
     s.wide = j.wide
     s.arg = 0
+    s.checked = 0
     s.b = j.b
     s.rest = j.rest
     return s
 
 
 cdef bint plain(J* j) noexcept nogil:
-    """Is the op's address simple: flat, or by FS or GS?"""
-    return (j.op.am == AM_FLAT64 or j.op.am == AM_FLAT32
-            or not j.m64 and j.op.scale >> 2 & 3 == 2 and (j.op.seg == FS or j.op.seg == GS))
+    """Is the op's address one that address() can compute?"""
+    return j.op.am != AM_GENERAL or j.op.base != R_PC
 
 
-cdef void address(J* j, int dst, int sz) noexcept nogil:
-    """dst (a scratch register, or one that base and index allow) = the linear address of the op's memory operand."""
+cdef int address_size(Op* op) noexcept nogil:
+    """log2 of it in bytes."""
+    return op.scale >> 2 & 3
+
+
+cdef void offset(J* j, int dst, int sz) noexcept nogil:
+    """dst (a scratch register, or one that base and index allow) = the op's offset in its segment, cut to 1 << sz bytes (4 or 8)."""
+    cdef int asz = address_size(j.op)
     cdef Op* op = j.op
     cdef int b = op.base, x = op.index
     cdef s64 disp = op.disp
@@ -657,27 +663,35 @@ cdef void address(J* j, int dst, int sz) noexcept nogil:
             rm(j, sz, 0x8D, dst, hb, <s32>disp)
     else:
         mov_imm(j, dst, <u64>disp if sz == 3 else <u32>disp)
-    by_segment(j, dst)
+    if asz == 1:
+        rr(j, 2, 0x0FB7, dst, dst)
 
 
-cdef void by_segment(J* j, int dst) noexcept nogil:
-    """dst: offset -> linear address. 32-bit code: FS and GS must hold a plain data segment of 4 GiB, or the handler looks."""
-    cdef int seg = AT_SEG + j.op.seg * 32
-    if j.op.seg != FS and j.op.seg != GS:
-        return
+cdef void by_segment(J* j, int seg, int size, bint write, u32 kind) noexcept nogil:
+    """rcx: offset -> linear address of `size` bytes. What is not a plain data segment, and what lies beyond its limit, is the
+    handler's (SDM vol. 3, 5.3-5.5)."""
+    cdef int at = AT_SEG + seg * 32
+    cdef bint code = seg == CS and not write
     if j.m64:
-        rm(j, 3, 0x03, dst, H_ENV, seg)
+        if seg == FS or seg == GS:
+            rm(j, 3, 0x03, H_CX, H_ENV, at)
         return
-    ld_env(j, 2, H_T, seg + 12)
-    rr(j, 2, 0x81, 4, H_T)
-    e32(j, DESC_P | DESC_CODE | DESC_CE | DESC_RW)
-    rr(j, 2, 0x81, 7, H_T)
-    e32(j, DESC_P | DESC_RW)
-    new_stub(j, jcc_fwd(j, 5), STUB_SLOW)
-    rm(j, 2, 0x83, 7, H_ENV, seg + 8)
-    e8(j, 0xFF)
-    new_stub(j, jcc_fwd(j, 5), STUB_SLOW)
-    rm(j, 2, 0x03, dst, H_ENV, seg)
+    if j.mode & M_FLAT and seg != CS and seg < FS:
+        return
+    if j.mode & (M_PE | M_VM) == M_PE:
+        ld_env(j, 2, H_T, at + 12)
+        rr(j, 2, 0x81, 4, H_T)
+        e32(j, DESC_P | DESC_CODE | DESC_RW | (0 if code else DESC_CE))
+        rr(j, 2, 0x81, 7, H_T)
+        e32(j, DESC_P | DESC_RW | (DESC_CODE if code else 0))
+        new_stub(j, jcc_fwd(j, 5), kind)
+    ld_env(j, 2, H_T, at + 8)
+    rr(j, 3, 0x2B, H_T, H_CX)
+    rr(j, 3, 0x83, 7, H_T)
+    e8(j, size - 1)
+    new_stub(j, jcc_fwd(j, 12), kind)               # limit - offset < size - 1
+    rm(j, 2, 0x03, H_CX, H_ENV, at)
+    j.in_host = 0
 
 
 cdef void tlb_index(J* j) noexcept nogil:
@@ -717,22 +731,46 @@ cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
 
 cdef void mem(J* j, int size, bint write) noexcept nogil:
     """rcx = host address of the op's memory operand."""
+    mem_or(j, size, write, STUB_SLOW)
+
+
+cdef void mem_or(J* j, int size, bint write, u32 kind) noexcept nogil:
+    """The same, with a stub of this kind."""
     cdef Op* op = j.op
-    cdef int sz = 3 if op.am == AM_FLAT64 else 2
-    if op.base < 16 and op.index >= 16 and op.seg != FS and op.seg != GS:
-        mem_at(j, op.base, op.disp, sz, size, write, STUB_SLOW)
+    if op.am != AM_GENERAL and op.base < 16 and op.index >= 16 and op.seg != FS and op.seg != GS:
+        mem_at(j, op.base, op.disp, address_size(op), size, write, kind)
         return
-    address(j, H_CX, sz)
-    check(j, size, write, STUB_SLOW)
+    offset(j, H_CX, 3 if address_size(op) == 3 else 2)
+    by_segment(j, op.seg, size, write, kind)
+    check(j, size, write, kind)
 
 
-cdef bint stack_ok(J* j, int sz) noexcept nogil:
-    """Pushes of this size, with a flat stack?"""
-    return sz == (3 if j.m64 else 2)
+# ---- the stack
+
+cdef bint flat_stack(J* j) noexcept nogil:
+    """Is the stack pointer a linear address?"""
+    return j.m64 or j.mode & (M_FLAT | M_SS32) == (M_FLAT | M_SS32)
 
 
-cdef void sp_lea(J* j, int dst, s32 disp) noexcept nogil:
-    rm(j, 3 if j.m64 else 2, 0x8D, dst, H_R13, disp)
+cdef void stack(J* j, int g, s32 disp, int size, bint write, u32 kind) noexcept nogil:
+    """rcx = host address of `size` bytes at SS:[guest register g + disp]."""
+    if flat_stack(j):
+        mem_at(j, g, disp, 3 if j.m64 else 2, size, write, kind)
+        return
+    rm(j, 2, 0x8D, H_CX, HR[g], disp)
+    if not j.mode & M_SS32:
+        rr(j, 2, 0x0FB7, H_CX, H_CX)
+    by_segment(j, SS, size, write, kind)
+    check(j, size, write, kind)
+
+
+cdef void sp_set(J* j, int g, s32 disp) noexcept nogil:
+    """RSP, ESP or SP = guest register g + disp. r15 is lost."""
+    if j.m64 or j.mode & M_SS32:
+        rm(j, 3 if j.m64 else 2, 0x8D, H_R13, HR[g], disp)
+    else:
+        rm(j, 2, 0x8D, H_T, HR[g], disp)
+        rr(j, 1, 0x89, H_T, H_R13)
 
 
 # ---- what the table says of an instruction
@@ -768,7 +806,9 @@ cdef u32 changes(J* j, Op* op, EmitRow r, int* reg, s64* by) noexcept nogil:
     if step == STEP_NONE:
         return mask
     if step <= STEP_POP:
-        if not mask >> RSP & 1:
+        if not flat_stack(j):
+            mask |= <u32>1 << RSP
+        elif not mask >> RSP & 1:
             reg[0] = RSP
             by[0] = -(1 << r.size) if step == STEP_PUSH else 1 << r.size
         return mask
@@ -786,14 +826,14 @@ cdef u32 changes(J* j, Op* op, EmitRow r, int* reg, s64* by) noexcept nogil:
 
 # ---- groups: one check for neighbouring accesses off one base
 
-cdef bint access(Op* op, EmitRow r, int* base, s64* disp, int* size, bint* write) noexcept nogil:
+cdef bint access(J* j, Op* op, EmitRow r, int* base, s64* disp, int* size, bint* write) noexcept nogil:
     """Does the op access base + disp (and nothing else), by an emitter of ours?"""
     size[0] = r.width
     write[0] = (r.access & A_WRITE) != 0
     if r.access & (A_PUSH | A_POP):
         base[0] = RSP
         disp[0] = -size[0] if r.access & A_PUSH else 0
-        return 1
+        return flat_stack(j)
     if not r.access & A_OPERAND or op.base >= 16 or op.index < 16 or op.seg == FS or op.seg == GS or op.am == AM_GENERAL:
         return 0
     base[0] = op.base
@@ -846,7 +886,7 @@ cdef bint foresee(J* j, int g, s64* lo, s64* hi, bint* write) noexcept nogil:
             break
         op = j.ops[i]
         r = emit_rows[op.jit >> 48]
-        if access(op, r, &base, &disp, &size, &w) and base == g:
+        if access(j, op, r, &base, &disp, &size, &w) and base == g:
             x = moved + disp
             a = x if n == 0 or x < lo[0] else lo[0]
             b = x + size if n == 0 or x + size > hi[0] else hi[0]
@@ -882,7 +922,8 @@ cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) 
     if q is NULL:
         if free_ < 0 and j.n_groups < MAX_GROUPS:
             free_ = j.n_groups
-        if free_ < 0 or not foresee(j, g, &lo, &hi, &w) or lo > x or x + size > hi:
+        # not where the op has a stub already: that comes back behind the group's check
+        if free_ < 0 or j.n_stubs > j.op_stub or not foresee(j, g, &lo, &hi, &w) or lo > x or x + size > hi:
             if h < 0:
                 ld_env(j, sz, H_CX, env_r(g))
                 if disp:

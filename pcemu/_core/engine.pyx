@@ -63,11 +63,11 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
     b.addr = addr
     b.mode = c.mode
     op = b.ops
-    if c.mode & M_LIM:
-        set_limit_op(op)
-        op += 1
-    elif jit_mode(c):
+    if jit_mode(c):
         set_warm_op(op)
+        op += 1
+    elif c.mode & M_LIM:
+        set_limit_op(op)
         op += 1
     while True:
         length = decode(c, c.mode, host + off + pos, 4096 - off - pos, pos, op)

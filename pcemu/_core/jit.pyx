@@ -18,7 +18,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from pcemu._core.access cimport *
 from pcemu._core.emit cimport *
-from pcemu._core.e_flow cimport far_jump, go, same_page
+from pcemu._core.e_flow cimport by_cache, count, far_jump, far_target, flat_code, go, same_page, target_pc
 from pcemu._core cimport blocks, mmu
 
 cdef extern from *:
@@ -85,6 +85,20 @@ cdef inline bint near_hole(Cpu* c, u64 pc) noexcept nogil:
     return <u64>(<s64>(a << 16) >> 16) != a or <u64>(<s64>(b << 16) >> 16) != b
 
 
+cdef inline u64 page_pc(Cpu* c, Block* b, u64 pc) noexcept nogil:
+    """pc of the first byte of the page that holds b, which is at pc. (In a segment it may be below 0: it wraps.)"""
+    pc -= b.addr & 4095
+    return pc if c.mode & M_CODE64 else <u32>pc
+
+
+cdef inline u64 lin_of(Cpu* c, u64 pc) noexcept nogil:
+    return pc if c.mode & M_CODE64 else <u32>(c.seg[CS].base + pc)
+
+
+cdef inline u64 pc_of_lin(Cpu* c, u64 lin) noexcept nogil:
+    return lin if c.mode & M_CODE64 else <u32>(lin - c.seg[CS].base)
+
+
 cdef Op* h_back(Cpu* c, Op* op) noexcept nogil:
     """Behind the one op that compiled code had run: back to it."""
     return op
@@ -133,7 +147,7 @@ cdef inline bint pay(Cpu* c) noexcept nogil:
 cdef inline u8* onward(Cpu* c, Op* r) noexcept nogil:
     """r: what a block-ending handler returned. Go on in compiled code, or leave with it."""
     if r is not NULL and r.fn == h_jit and not near_hole(c, c.r[R_PC]) and not c.cur.cross and pay(c):
-        c.pgpc = c.r[R_PC] - (c.cur.addr & 4095)
+        c.pgpc = page_pc(c, c.cur, c.r[R_PC])
         return c.cur.code
     c.jtmp = <u64>r
     return NULL
@@ -157,20 +171,19 @@ cdef u8* do_budget(Cpu* c, void* arg, u64 unit) noexcept nogil:
 
 cdef Block* known_block(Cpu* c, u64 pc) noexcept nogil:
     """The block at pc, if its page is in the TLB and it has been translated."""
-    cdef JcEntry* e = &c.jc[(pc ^ (pc >> 12)) & JC_MASK]
+    cdef u64 lin = lin_of(c, pc)
+    cdef JcEntry* e = &c.jc[(lin ^ (lin >> 12)) & JC_MASK]
     cdef TlbEntry* t
     cdef Block* b
-    if e.lin == pc and e.key == c.jckey:
+    if e.lin == lin and e.key == c.jckey:
         return e.block
-    if c.mode & M_LIM:
+    t = &c.tlb_x[mmu.tx_slot(lin)]
+    if t.tag != lin & ~<u64>4095:
         return NULL
-    t = &c.tlb_x[mmu.tx_slot(pc)]
-    if t.tag != pc & ~<u64>4095:
-        return NULL
-    b = blocks.find_block(c.m, <u64>(t.host - c.m.ram) + (pc & 4095), c.mode)
+    b = blocks.find_block(c.m, <u64>(t.host - c.m.ram) + (lin & 4095), c.mode)
     if b is NULL or b.cross and b.entry is NULL:
         return NULL
-    e.lin = pc
+    e.lin = lin
     e.key = c.jckey
     e.block = b
     jc_code(c, e)
@@ -179,7 +192,7 @@ cdef Block* known_block(Cpu* c, u64 pc) noexcept nogil:
 
 cdef inline u8* to_block(Cpu* c, Block* b, u64 pc) noexcept nogil:
     if b.entry is not NULL and not near_hole(c, pc):
-        c.pgpc = pc - (b.addr & 4095)
+        c.pgpc = page_pc(c, b, pc)
         return b.entry
     c.jtmp = <u64>enter(c, b, pc)
     return NULL
@@ -306,7 +319,7 @@ cdef u8* do_interp(Cpu* c, void* arg, u64 unit) noexcept nogil:
     if e.block.entry is not NULL and not near_hole(c, e.lin):
         e.code = e.block.entry
         return e.code
-    c.jtmp = <u64>enter(c, e.block, e.lin)
+    c.jtmp = <u64>enter(c, e.block, pc_of_lin(c, e.lin))
     return NULL
 
 
@@ -350,8 +363,8 @@ cdef void make_thunks(J* j) noexcept:
     cdef u8* base = j.p
     cdef u8* at
     cdef int i
-    cdef void* fns[8]
-    cdef int[8] nums
+    cdef void* fns[9]
+    cdef int[9] nums
     # Op* enter(Cpu* c, u8* code)
     thunk_at[T_ENTER] = <u32>(j.p - base)
     for i in (H_BX, H_BP, 12, 13, 14, 15):
@@ -386,10 +399,10 @@ cdef void make_thunks(J* j) noexcept:
     rm(j, 3, 0x8D, H_SP, H_SP, 8)
     jmp_rx(j, base + j.rx + thunk_at[T_EXIT])
     # jumped to: something that ends in another block, or leaves
-    nums[:] = [T_END, T_BUDGET, T_LINK, T_GOTO, T_INTERP, T_REST, T_XLINK, T_XGUARD]
+    nums[:] = [T_END, T_BUDGET, T_LINK, T_GOTO, T_INTERP, T_REST, T_XLINK, T_XGUARD, T_FIND]
     fns[:] = [<void*>do_end, <void*>do_budget, <void*>do_link, <void*>do_goto, <void*>do_interp, <void*>do_rest, <void*>do_xlink,
-              <void*>do_xguard]
-    for i in range(8):
+              <void*>do_xguard, <void*>do_goto]
+    for i in range(9):
         thunk_at[nums[i]] = <u32>(j.p - base)
         if nums[i] == T_GOTO:
             st_env(j, 3, H_CX, AT_JTMP)
@@ -543,14 +556,42 @@ cdef void leave_state(J* j, Stub* s) noexcept nogil:
 
 cdef void leave_unit(J* j, Stub* s) noexcept nogil:
     """To another unit: a jump that is patched when both ends are known."""
-    cdef s64 to = <s64>j.b.ops[j.b.n_ops - 1].imm if s.arg else <s64>j.b.nbytes
+    cdef Op* last = &j.b.ops[j.b.n_ops - 1]
+    cdef EmitRow r = emit_rows[last.jit >> 48]
+    cdef s64 to = <s64>last.imm if s.arg else <s64>j.b.nbytes
+    cdef bint test = s.arg and not s.checked and far_target(j, r.size)
     cdef u8* site = s.at
     cdef u8* over = NULL
+    cdef u8* wraps = NULL
+    cdef u8* beyond = NULL
     cdef Link* x
-    if s.kind == STUB_SIDE:
+    if test:                            # the target must lie in the code segment, or the handler does the branch
+        target_pc(j, to)
+        if r.size == 1:
+            rr(j, 2, 0x81, 7, H_CX)
+            e32(j, 0xFFFF)
+            wraps = jcc_fwd(j, 7)
+        if j.mode & M_LIM:
+            rm(j, 2, 0x3B, H_CX, H_ENV, AT_SEG + CS * 32 + 8)
+            beyond = jcc_fwd(j, 7)
+    if s.kind == STUB_SIDE or test:
         e8(j, 0xE9)
         e32(j, 0)
         over = j.p
+    if test:
+        if wraps is not NULL:
+            patch_rw(wraps, j.p)
+        if beyond is not NULL:
+            patch_rw(beyond, j.p)
+        if r.cls == E_LOOP and r.sub == 0:
+            count(j, last.scale >> 2 & 3, 1)
+        mov_imm(j, H_T, <u64>last)
+        jmp_rx(j, thunk(j, T_END))
+    if not same_page(j, to) and not flat_code(j):
+        patch_rw(over - 4 if over is not NULL else site, j.p)
+        target_pc(j, to)
+        by_cache(j)
+        return
     if not same_page(j, to):
         while (<u64>j.p + 16 + X_GEN) & 3:      # so that what is patched does not straddle cache lines
             e8(j, 0x90)
@@ -637,17 +678,20 @@ cdef Block* follower(J* j, Trace* x, Block* b, int* slot) noexcept nogil:
     cdef Block* best = NULL
     cdef u64 page = b.addr & ~<u64>4095
     cdef u32 heat, most = j.c.m.heat >> 2
-    cdef int k, full = 3 if j.m64 else 2
+    cdef int k
+    cdef bint wide = r.size == 1 and b.mode & M_CODE_MASK != M_CODE16      # cut to 16 bits: the handler's
     cdef s64 to[3]
     to[0] = to[1] = to[2] = -1
     if not last.props & OP_END:
         to[0] = <s64>(b.addr & 4095) + <s64>b.nbytes
-    elif r.cls == E_JCC and r.size != 1:
+    elif wide:
+        return NULL
+    elif r.cls == E_JCC or r.cls == E_LOOP:
         to[0] = <s64>(b.addr & 4095) + <s64>b.nbytes
         to[1] = <s64>(b.addr & 4095) + <s64>last.imm
-    elif r.cls == E_JMP and r.size != 1 or r.cls == E_CALL and r.size == full and x.n_frames < 7:
+    elif r.cls == E_JMP or r.cls == E_CALL and x.n_frames < 7:
         to[1] = <s64>(b.addr & 4095) + <s64>last.imm
-    elif r.cls == E_RET and r.size == full and x.n_frames:
+    elif r.cls == E_RET and x.n_frames:
         to[NEXT_RETURN] = x.frames[x.n_frames].back
     for k in range(3):
         if to[k] < 0 or to[k] > 4095:
@@ -772,6 +816,47 @@ cdef void close_loop(J* j, u8* head) noexcept nogil:
     jmp_rx(j, j.second + j.rx)
 
 
+cdef void extent(J* j) noexcept nogil:
+    """Of the unit's code."""
+    cdef Block* t
+    cdef int k
+    j.lo = j.head.addr
+    j.hi = j.head.addr + j.head.nbytes - j.head.cross
+    for k in range(j.n_unit):
+        t = j.unit[k]
+        if t.addr < j.lo:
+            j.lo = t.addr
+        if t.addr + t.nbytes - t.cross > j.hi:
+            j.hi = t.addr + t.nbytes - t.cross
+
+
+cdef void in_segment(J* j) noexcept nogil:
+    """All of the unit must lie in the code segment, and below 64 KiB if that is a 16-bit one: or the engine looks."""
+    if j.m64 or not j.mode & M_LIM and j.mode & M_CODE_MASK:
+        return
+    ld_env(j, 2, H_CX, AT_PGPC)
+    rm(j, 2, 0x8D, H_CX, H_CX, <s32>(j.lo & 4095))
+    rr(j, 3, 0x81, 0, H_CX)
+    e32(j, <u32>(j.hi - j.lo - 1))
+    if not j.mode & M_CODE_MASK:
+        rr(j, 3, 0x81, 7, H_CX)
+        e32(j, 0xFFFF)
+        new_stub(j, jcc_fwd(j, 7), STUB_BUDGET)
+    if j.mode & M_LIM:
+        ld_env(j, 2, H_T, AT_SEG + CS * 32 + 8)
+        rr(j, 3, 0x3B, H_CX, H_T)
+        new_stub(j, jcc_fwd(j, 7), STUB_BUDGET)
+
+
+cdef inline bint unit_fits(Cpu* c, Block* b) noexcept nogil:
+    """What in_segment() looks at."""
+    cdef u64 end
+    if c.mode & M_CODE64 or not c.mode & M_LIM and c.mode & M_CODE_MASK:
+        return 1
+    end = <u64><u32>(c.r[R_PC] - (b.addr - b.unit_lo)) + (b.unit_hi - b.unit_lo - 1)
+    return end <= c.seg[CS].limit and (end <= 0xFFFF or c.mode & M_CODE_MASK)
+
+
 cdef void begin(J* j, Cpu* c, Block* b) noexcept nogil:
     """A compile context where nothing is known."""
     j.p = c.m.code_rw + c.m.code_used
@@ -812,6 +897,7 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
     head[0] = j.p
     pay_here(j, j.n1, STUB_BUDGET)
     body[0] = j.p
+    in_segment(j)
     j.rest = j.n1
     k = -1
     left = 0
@@ -861,14 +947,12 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     """Compile a unit that begins with b: a loop, else a trace, else b alone; what does not fit either stays with the interpreter."""
     cdef Mach* m = c.m
     cdef J* j = <J*>m.compiler
-    cdef Block* t
-    cdef int k, attempt
-    cdef u64 lo, hi
+    cdef int attempt
     cdef u8* body = NULL
     cdef u8* head = NULL
     cdef u8* entry = NULL
     cdef s64 t0
-    if b.n == N_DEAD:
+    if b.n == N_DEAD or b.cross and not b.mode & (M_CODE64 | M_FLAT):
         return
     if m.code_used + ROOM > m.code_size:
         m.code_full = 1
@@ -878,24 +962,17 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     for attempt in range(3):
         begin(j, c, b)
         gather(j, b, MAX_UNIT if attempt < 2 else 1, attempt == 0)
+        extent(j)
         if write_unit(j, &entry, &head, &body):
             break
     else:
         return
-    lo = b.addr
-    hi = b.addr + b.nbytes - b.cross
-    for k in range(j.n_unit):
-        t = j.unit[k]
-        if t.addr < lo:
-            lo = t.addr
-        if t.addr + t.nbytes - t.cross > hi:
-            hi = t.addr + t.nbytes - t.cross
     b.head = head + 4
     b.entry = entry + j.rx
     b.code = body + j.rx
     b.unit_n = j.n1
-    b.unit_lo = lo
-    b.unit_hi = hi
+    b.unit_lo = j.lo
+    b.unit_hi = j.hi
     m.n_compiled += 1
     m.n_compiled_insn += j.n
     m.n_compiled_bytes += j.p - (m.code_rw + m.code_used)
@@ -904,17 +981,26 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     m.compile_ns += <u64>(mmu.host_ns() - t0)
 
 
+cdef Op* beyond_limit(Cpu* c, Op* op) noexcept nogil:
+    """The block's end lies beyond the code segment's limit: its instructions run one by one."""
+    c.exit = EXIT_SINGLE
+    c.fault_op = op + 1
+    return NULL
+
+
 cdef Op* h_jit(Cpu* c, Op* op) noexcept nogil:
     """Stands before the first op of a compiled block: run the code."""
     cdef s64 budget
-    if UNLIKELY(near_hole(c, c.r[R_PC])):
+    if UNLIKELY(c.mode & M_LIM and c.r[R_PC] + c.cur.nbytes - 1 > c.seg[CS].limit):
+        return beyond_limit(c, op)
+    if UNLIKELY(near_hole(c, c.r[R_PC]) or not unit_fits(c, c.cur)):
         return op[1].fn(c, op + 1)
     if UNLIKELY(c.cur.cross and not intact(c, c.cur, c.r[R_PC])):
         c.budget += c.cur.n
         return leave(c, c.r[R_PC])
     if UNLIKELY(not pay(c)):
         return op[1].fn(c, op + 1)
-    c.pgpc = c.r[R_PC] - (c.cur.addr & 4095)
+    c.pgpc = page_pc(c, c.cur, c.r[R_PC])
     budget = c.budget + c.cur.unit_n
     op = (<EnterFn>(c.m.code_rx + thunk_at[T_ENTER]))(c, c.cur.code)
     # what has been paid for and is not done yet, or not at all
@@ -929,6 +1015,8 @@ cdef Op* h_jit(Cpu* c, Op* op) noexcept nogil:
 cdef Op* h_warm(Cpu* c, Op* op) noexcept nogil:
     """Stands before the first op of a block that is not compiled: count."""
     cdef Block* b = c.cur
+    if UNLIKELY(c.mode & M_LIM and c.r[R_PC] + b.nbytes - 1 > c.seg[CS].limit):
+        return beyond_limit(c, op)
     b.count += 1
     if b.count == c.m.heat and c.m.code_rx is not NULL:
         if b.cross and next_page(c, c.r[R_PC]) is NULL:     # no memory: what was fetched is not fetched again
@@ -941,10 +1029,7 @@ cdef Op* h_warm(Cpu* c, Op* op) noexcept nogil:
 
 cdef bint jit_mode(Cpu* c) noexcept nogil:
     """Are blocks of the present mode compiled?"""
-    cdef u32 m = c.mode
-    if c.m.code_rx is NULL or m & (M_TF | M_AC | M_LIM):
-        return 0
-    return m & M_CODE64 or m & (M_CODE32 | M_SS32 | M_FLAT) == (M_CODE32 | M_SS32 | M_FLAT)
+    return c.m.code_rx is not NULL and not c.mode & (M_TF | M_AC)
 
 
 cdef void set_warm_op(Op* op) noexcept nogil:

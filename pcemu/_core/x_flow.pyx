@@ -93,6 +93,8 @@ cdef inline Op* branch_16(Cpu* c, Op* op) noexcept nogil:
     cdef u64 pc = target_16(c, op)
     if UNLIKELY(not pc_ok(c, pc)):
         return raise_err(c, op, EXC_GP, 0)
+    if UNLIKELY(pc != target(c, op)):
+        return goto_pc(c, pc)               # wrapped: not in the page of the chain
     return goto_taken(c, op, pc)
 
 

@@ -55,3 +55,64 @@ def test_what_compiled_code_retires_is_counted(snippet: Any) -> None:
     _, stats = run(snippet, code, 2)
     # two rounds before it is compiled; then whole rounds; then one instruction before the load, and the three after it (but once)
     assert stats["compiled_retired"] == 62 * 5 + 36 + 35 * 3
+
+
+def real_mode(snippet: Any, text: str | bytes, heat: int, cs: int = 0x100, more: dict[int, bytes] | None = None,
+              **registers: int) -> tuple[dict[str, int], dict[str, int]]:
+    """Real mode: code at CS:IP = 100:0, data at 300:0, stack at 400:0, all of them 64 KiB; IDT at 0 with HLTs at 0:400."""
+    code = snippet.assemble(f".code16; {text}") if isinstance(text, str) else text
+    memory, cpu = snippet.make(code, "max")
+    for address, data in (more or {}).items():
+        memory.write(address, data)
+    memory.write(0, b"".join((snippet.STUBS + v).to_bytes(2, "little") + bytes(2) for v in range(32)))
+    for name, selector in (("cs", cs), ("ds", 0x300), ("es", 0x300), ("ss", 0x400)):
+        cpu.set(name, selector)
+        cpu.set(f"{name}_base", selector * 16)
+        cpu.set(f"{name}_limit", 0xFFFF)
+        cpu.set(f"{name}_attr", 0x9B00 if name == "cs" else 0x9300)
+    values = {"cr0": 0x10, "idt_base": 0, "idt_limit": 0x3FF, "rip": 0, "esp": 0x2000, "ebx": 0x10}
+    for name, value in (values | registers).items():
+        cpu.set(name, value)
+    if heat and not cpu.enable_jit(size=1 << 20, heat=heat):
+        pytest.skip("no compiled code on this host")
+    assert cpu.run(1_000_000) == "halted"
+    return {name: cpu.get(name) for name in (*snippet.REGISTERS, "eip", "eflags")} | {"icount": cpu.icount}, cpu.stats()
+
+
+@pytest.mark.parametrize(("text", "registers"), [
+    # arithmetic on memory, calls, the frame pointer, a jump by a table
+    ("mov cx, 300; 1: push cx; mov ax, [bx+si+4]; add [bx+2], ax; adc dx, 3; call 3f; pop cx; loop 1b; hlt;"
+     "3: push bp; mov bp, sp; mov ax, [bp+2]; lea di, [bx+si+7]; xor dl, ah; mov sp, bp; pop bp; mov si, 0x20;"
+     "jmp word ptr cs:[4f - 0x1000]; 5: ret; 4: .word 5b - 0x1000", {}),
+    # the stack pointer wraps; what lies above 64 KiB of it stays
+    ("mov cx, 200; 1: push cx; push eax; pop edx; dec cx; jnz 1b", {"esp": 0x12340040, "eax": 0x55667788}),
+    # LOOP counts 32 bits, JCXZ 16
+    ("mov ecx, 0x10040; mov dx, 0; 1: inc dx; jcxz 2f; addr32 loop 1b; 2:", {}),
+    # a word at the last byte of a segment: #GP, on the 16th round, with the addresses before it read
+    ("mov si, 0xffe1; 1: inc si; mov ax, [si]; jmp 1b", {"edi": 0}),
+    # ... of the stack segment: #SS
+    ("mov bp, 0xffe1; 1: inc bp; add dx, [bp]; jmp 1b", {}),
+])
+def test_segments_and_16_bits(snippet: Any, text: str, registers: dict[str, int]) -> None:
+    plain, _ = real_mode(snippet, text, 0, **registers)
+    compiled, stats = real_mode(snippet, text, 2, **registers)
+    assert compiled == plain
+    assert stats["compiled_retired"] > 0.8 * compiled["icount"] - 40
+
+
+def test_branches_wrap_at_64_kib(snippet: Any) -> None:
+    """A loop in two pieces, at IP 1000 and IP FFF0, that go to each other over the ends of the segment."""
+    loop = b"\x40\x49\x74\x03\xe9" + ((0xFFF0 - 0x1007) & 0xFFFF).to_bytes(2, "little") + b"\xf4"    # inc; dec; jz; jmp; hlt
+    back = b"\xe9" + ((0x1000 - 0xFFF3) & 0xFFFF).to_bytes(2, "little")
+    found = [real_mode(snippet, loop, heat, cs=0, eip=0x1000, ecx=50, more={0xFFF0: back})[0] for heat in (0, 2)]
+    assert found[0] == found[1]
+    assert found[0]["eax"] == 50
+
+
+def test_a_branch_out_of_the_segment_faults_where_it_is(snippet: Any) -> None:
+    """The limit is behind the HLT: LOOP's target lies beyond it, and ECX is what it was."""
+    loop = b"\x40\xe2\xfd\xe2\x20\xf4"                    # inc ax; loop; loop +20; hlt
+    found = [real_mode(snippet, loop, heat, cs=0, eip=0x1000, ecx=0x20001, cs_limit=0x1006)[0] for heat in (0, 1)]
+    assert found[0] == found[1]
+    assert found[0]["ecx"] == 0x20000
+    assert found[0]["eip"] == snippet.STUBS + 13 + 1

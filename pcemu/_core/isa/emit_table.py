@@ -64,6 +64,8 @@ RULES: list[tuple[str, str, str, str, str]] = [
     ("pop", "pop", "r", "1 pop", ""),
     ("leave", "leave", "", "sp bp elsewhere", ""),
     ("jcc", _cc("j"), "j", "", ""),
+    ("loop", "loop=0", "j", "cx", ""),
+    ("loop", "jcxz=1", "j", "", ""),
     ("jmp", "jmp", "j", "", ""),
     ("call", "call", "j", "push", ""),
     ("jmpi", "jmp=0", "r m", "", ""),
