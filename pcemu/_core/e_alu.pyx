@@ -290,16 +290,24 @@ cdef bint e_unary(J* j, Op* op, EmitRow r) noexcept nogil:
     return 1
 
 
-cdef void overflow_src(J* j, u32 need) noexcept nogil:
-    """CF and OF, both as the host's OF: see L_FLOW."""
-    if need:
-        rm(j, 0, 0x0F90, 0, H_ENV, AT_SAVED + 8)    # seto
+cdef void set_product(J* j, int sz, int g, bint memory) noexcept nogil:
+    """The flags of a product whose low half is in guest register g: CF and OF, both as the host's OF. Behind a memory operand they
+    go where the handler, in whose place the instruction stands, would put them."""
+    cdef Loc src
+    if not j.live[j.i]:
+        set_dead(j)
+        return
+    src = loc_overflow()
+    rm(j, 0, 0x0F90, 0, H_ENV, AT_SAVED + 8)        # seto
+    if memory:
+        st_src(j, 3, &src)
+        src = loc_env()
+    set_node(j, N_TRIPLE, K_RES, sz, loc_g(g), src, CUR_DEAD, HOST_NONE)
 
 
 cdef bint e_imul(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef int sz = r.size
     cdef u32 form = r.form
-    cdef u32 need = j.live[j.i]
     cdef int d = HR[op.reg]
     cdef int t
     cdef s64 v = imm_of(sz, op.imm)
@@ -325,11 +333,7 @@ cdef bint e_imul(J* j, Op* op, EmitRow r) noexcept nogil:
         e_imm(j, sz, <u64>v)
     if d < 0:
         st_g(j, sz, H_T, op.reg)
-    overflow_src(j, need)
-    if need:
-        set_node(j, N_TRIPLE, K_RES, sz, loc_g(op.reg), loc_overflow(), CUR_DEAD, 0)
-    else:
-        set_dead(j)
+    set_product(j, sz, op.reg, form == FORM_RM or form == FORM_RMI)
     return 1
 
 
@@ -337,7 +341,6 @@ cdef bint e_mul(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef int sz = r.size
     cdef u32 sub = r.sub
     cdef u32 form = r.form
-    cdef u32 need = j.live[j.i]
     if sz < 2:
         return 0
     if form == FORM_M:
@@ -347,11 +350,7 @@ cdef bint e_mul(J* j, Op* op, EmitRow r) noexcept nogil:
         rm(j, sz, 0xF7, sub, H_CX, 0)
     else:
         g_rm(j, sz, 0xF7, sub, op.reg)
-    overflow_src(j, need)
-    if need:
-        set_node(j, N_TRIPLE, K_RES, sz, loc_g(RAX), loc_overflow(), CUR_DEAD, 0)
-    else:
-        set_dead(j)
+    set_product(j, sz, RAX, form == FORM_M)
     return 1
 
 

@@ -1,6 +1,7 @@
 """What units need of jumps (e_flow.pyx)."""
 from pcemu._core.emit cimport *
 
+cdef void by_cache(J* j) noexcept nogil
 cdef void go(J* j, int slot, int cc) noexcept nogil
 cdef void far_jump(J* j, int slot, s64 to) noexcept nogil
 cdef void by_cache(J* j) noexcept nogil

@@ -204,13 +204,26 @@ cdef bint e_call(J* j, Op* op, EmitRow r) noexcept nogil:
     return 1
 
 
+cdef void leap(J* j) noexcept nogil:
+    """To the pc in rcx: on in the unit, if that is where its next block is."""
+    if j.next_slot < 0:
+        by_cache(j)
+        return
+    ld_env(j, 3, H_T, AT_PGPC)
+    rm(j, 3 if j.m64 else 2, 0x8D, H_T, H_T, <s32>j.next_off)
+    rr(j, 3 if j.m64 else 2, 0x3B, H_CX, H_T)
+    new_stub(j, jcc_fwd(j, 5), STUB_OTHER)
+    j.in_host = 0
+
+
 cdef bint e_jmpi(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef int sz = r.size
     cdef u32 sub = r.sub
     cdef u32 form = r.form
     if form == FORM_M and not plain(j):
         return 0
-    home(j)
+    if j.next_slot < 0:
+        home(j)
     if form == FORM_M:
         mem_or(j, 1 << sz, 0, STUB_END)
         rm(j, 2 if sz == 1 else sz, 0x0FB7 if sz == 1 else 0x8B, H_CX, H_CX, 0)
@@ -228,10 +241,11 @@ cdef bint e_jmpi(J* j, Op* op, EmitRow r) noexcept nogil:
             rr(j, 3, 0x83, 7, H_T)
             e8(j, 1)
             new_stub(j, jcc_fwd(j, 7), STUB_END)
-        st_env(j, 3, H_CX, AT_JTMP)
+        st_env(j, 3, H_CX, AT_VAL)
+        will_write(j, RSP, 0)
         push_return(j, op, sz)
-        ld_env(j, 3, H_CX, AT_JTMP)
-    by_cache(j)
+        ld_env(j, 3, H_CX, AT_VAL)
+    leap(j)
     return 1
 
 
@@ -246,15 +260,7 @@ cdef bint e_ret(J* j, Op* op, EmitRow r) noexcept nogil:
     rm(j, 2 if sz == 1 else sz, 0x0FB7 if sz == 1 else 0x8B, H_CX, H_CX, 0)
     in_code(j)
     sp_set(j, RSP, (1 << sz) + (<s32>(op.imm & 0xffff) if sub else 0))
-    if j.next_slot < 0:
-        by_cache(j)
-        return 1
-    # its call is part of the unit: it must have come back behind that
-    ld_env(j, 3, H_T, AT_PGPC)
-    rm(j, 3 if j.m64 else 2, 0x8D, H_T, H_T, <s32>j.next_off)
-    rr(j, 3 if j.m64 else 2, 0x3B, H_CX, H_T)
-    new_stub(j, jcc_fwd(j, 5), STUB_RETURN)
-    j.in_host = 0
+    leap(j)
     return 1
 
 

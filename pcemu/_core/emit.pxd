@@ -117,7 +117,7 @@ cdef enum:
     STUB_REST = 4       # the interpreter does the rest of the block
     STUB_GUARD = 5      # arg: the guard
     STUB_SIDE = 6       # arg: 0 or 1, the chain: a jump out of the middle of a unit
-    STUB_RETURN = 8     # in the middle of a unit: a return to another place than behind its call; that is in rcx
+    STUB_OTHER = 8      # in the middle of a unit: an indirect jump to another place, which is in rcx
     STUB_ROUND = 7      # like STUB_BUDGET, at the head of a loop's second round
 
 cdef struct Group:      # accesses off one base register that one check admits
@@ -135,7 +135,7 @@ cdef enum:
 cdef enum:
     MAX_NODES = 400
     MAX_STUBS = 700
-    NEXT_RETURN = 2     # a return leads there
+    NEXT_GUESS = 2      # a return or an indirect jump leads there, mostly
     MAX_UNIT = 20       # blocks compiled together,
     UNIT_OPS = 128      # ... and instructions
     LOOP_OPS = 96       # a unit that is a loop is unrolled to this many,
@@ -159,7 +159,7 @@ cdef struct J:          # the block being compiled
     int n_unit
     Op* ops[256]        # all of them
     u32 rest            # instructions behind the block
-    int next_slot       # the chain that leads to the unit's next block, or NEXT_RETURN, or -1
+    int next_slot       # the chain that leads to the unit's next block, or NEXT_GUESS, or -1
     u32 next_off        # ... its place in the page
     Op* op
     u32 mode

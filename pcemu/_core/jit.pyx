@@ -464,6 +464,9 @@ cdef void by_handler(J* j, Op* op) noexcept nogil:
     j.xv = 0
     mov_imm(j, H_T, <u64>op)
     if op.props & OP_END:
+        if j.rest:
+            rm(j, 3, 0x81, 0, H_ENV, AT_BUDGET)
+            e32(j, j.rest)
         jmp_rx(j, thunk(j, T_END))
     else:
         mov_imm(j, H_CX, <u64>j.head | <u64>j.rest << 48)
@@ -514,12 +517,16 @@ cdef void write_stubs(J* j) noexcept nogil:
                 call_rx(j, thunk(j, T_FLAGS))
             x_move(j, 0x0F28, s.xback)
             jmp_rx(j, s.back + j.rx)
-        elif s.kind == STUB_RETURN:
-            st_env(j, 3, H_CX, AT_VAL)
+        elif s.kind == STUB_OTHER:
+            if not s.synced:
+                st_env(j, 3, H_CX, AT_VAL)
             leave_state(j, s)
-            ld_env(j, 3, H_CX, AT_VAL)
-            mov_imm(j, H_T, <u64>s.op)
-            jmp_rx(j, thunk(j, T_GOTO))
+            if not s.synced:
+                ld_env(j, 3, H_CX, AT_VAL)
+            j.cur = CUR_ENV
+            j.synced = 1
+            j.rest = 0
+            by_cache(j)
         elif s.kind == STUB_END:
             leave_state(j, s)
             mov_imm(j, H_T, <u64>s.op)
@@ -692,7 +699,10 @@ cdef Block* follower(J* j, Trace* x, Block* b, int* slot) noexcept nogil:
     elif r.cls == E_JMP or r.cls == E_CALL and x.n_frames < 7:
         to[1] = <s64>(b.addr & 4095) + <s64>last.imm
     elif r.cls == E_RET and x.n_frames:
-        to[NEXT_RETURN] = x.frames[x.n_frames].back
+        to[NEXT_GUESS] = x.frames[x.n_frames].back
+    elif r.cls == E_RET or r.cls == E_JMPI and not (r.form == FORM_M and last.am == AM_GENERAL and last.base == R_PC):
+        if b.chain1 is not NULL and b.chain1.addr & ~<u64>4095 == page:
+            to[NEXT_GUESS] = b.chain1.addr & 4095
     for k in range(3):
         if to[k] < 0 or to[k] > 4095:
             continue
@@ -710,12 +720,12 @@ cdef Block* follower(J* j, Trace* x, Block* b, int* slot) noexcept nogil:
             most = heat
             best = t
             slot[0] = k
-    if best is not NULL and r.cls == E_CALL:
+    if best is not NULL and (r.cls == E_CALL or r.cls == E_JMPI and r.sub == 1) and x.n_frames < 7:
         x.n_frames += 1
         x.frames[x.n_frames].back = <u32>(b.addr & 4095) + b.nbytes
         x.frames[x.n_frames].first = j.n_unit
         x.frames[x.n_frames].target = best
-    elif best is not NULL and slot[0] == NEXT_RETURN:
+    elif best is not NULL and r.cls == E_RET and x.n_frames:
         x.n_frames -= 1
     return best
 

@@ -202,7 +202,7 @@ cdef struct Block:
     u8 tail[16]         # ... and these they were: compared, with a fresh translation, at every entry
     Op* ops             # n ops and a final one that leaves (falls through to the next pc); with M_LIM another before them
     Block* chain0       # successors inside the page: not taken / fall through, taken
-    Block* chain1
+    Block* chain1       # (an indirect jump: where it went to last)
     Block* hnext        # hash chain
     Block* pnext        # next block on the same page
     u32 count           # executions, until it is compiled

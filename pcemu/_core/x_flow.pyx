@@ -74,6 +74,15 @@ cdef inline Op* goto_taken(Cpu* c, Op* op, u64 pc) noexcept nogil:
     return link_taken(c, op, pc)
 
 
+cdef inline Op* goto_any(Cpu* c, u64 pc) noexcept nogil:
+    """An indirect jump, or a return. Where it last went to is what a unit goes on with."""
+    cdef Block* b = c.cur
+    cdef Op* to = goto_pc(c, pc)
+    if LIKELY(to is not NULL) and b != &c.scratch:
+        b.chain1 = c.cur
+    return to
+
+
 cdef inline u64 target(Cpu* c, Op* op) noexcept nogil:
     return pc_wrap(c, c.r[R_PC] + op.imm)
 
