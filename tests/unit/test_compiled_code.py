@@ -116,3 +116,17 @@ def test_a_branch_out_of_the_segment_faults_where_it_is(snippet: Any) -> None:
     assert found[0] == found[1]
     assert found[0]["ecx"] == 0x20000
     assert found[0]["eip"] == snippet.STUBS + 13 + 1
+
+
+@pytest.mark.parametrize("insn", [
+    "imul eax, [edi], 0x7000001", "imul eax, [edi]", "mul dword ptr [edi]", "add eax, [edi]", "shl dword ptr [edi], 3",
+    "neg dword ptr [edi]", "inc dword ptr [edi]", "cmp [edi], eax", "xadd [edi], eax", "adc eax, [edi]", "bt dword ptr [edi], 2",
+])
+def test_flags_behind_an_operand_that_the_handler_fetched(snippet: Any, insn: str) -> None:
+    """The operand is RAM at first and a device later: then the handler does the instruction, and its flags are asked for."""
+    code = snippet.assemble(f"mov ecx, 100; mov eax, 0x12345; 1: {insn}; pushfd; pop edx; rol esi, 3; xor esi, edx; "
+                            "add edi, 0x400; or eax, 0x4000001; dec ecx; jnz 1b")
+    plain, _ = run(snippet, code, 0)
+    compiled, stats = run(snippet, code, 2)
+    assert compiled == plain
+    assert stats["compiled"]
