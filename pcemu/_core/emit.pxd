@@ -30,6 +30,16 @@ cdef extern from *:
         AT_SEG "PCEMU_AT(seg)"          # of a Seg: base, limit at 8, flags at 12
         AT_JC "PCEMU_AT(jc)"
         AT_VEC "PCEMU_AT(vec)"
+        AT_FPR "PCEMU_AT(fpr)"
+        AT_FCW "PCEMU_AT(fcw)"
+        AT_FSW "PCEMU_AT(fsw)"
+        AT_FTOP "PCEMU_AT(ftop)"        # ftag is the byte behind it
+        AT_FOP "PCEMU_AT(fop)"
+        AT_FIP "PCEMU_AT(fip)"
+        AT_FDP "PCEMU_AT(fdp)"
+        AT_FCS "PCEMU_AT(fcs)"
+        AT_FDS "PCEMU_AT(fds)"
+        AT_XTMP "(PCEMU_AT(wbuf) + 48)" # words of the x87 emitter
 
 cdef enum:
     H_AX = 0
@@ -93,6 +103,21 @@ cdef struct Node:       # never changed once made: stubs refer to it
     Loc res             # N_CMP, N_TEST: a
     Loc src             # ... b
 
+cdef struct XState:     # what is known of the x87 (e_x87.pyx)
+    Op* note            # whose pointers FIP, FOP, FCS and FDS should be, or NULL: they are
+    u8 on               # the upper part of the guest's stack is in the host's registers, in the same order
+    u8 top              # the guest's TOP and tags (off: as in the Cpu)
+    u8 tag
+    u8 depth            # registers on the host's stack
+    u8 dirty            # physical registers whose places in the Cpu are out of date
+    u8 codes            # condition codes that are in the host's status word: as in X87Row
+    u8 cw               # the host's control word may not be its own
+    u8 seg              # segment of the last memory operand, or 0xFF
+    u16 home            # Cpu.ftop and ftag
+    u16 fcw             # the guest's control word, 0: one that masks all exceptions
+    u8 sure             # TOP and tags have been compared
+    u8 lost             # nothing is known of them
+
 cdef struct Stub:       # code out of line, written behind the block
     u8* at              # the rel32 that leads to it
     u8* back            # where it returns to
@@ -104,6 +129,8 @@ cdef struct Stub:       # code out of line, written behind the block
     u32 xd              # J.xd at it
     u32 xback           # J.xv behind the op
     bint wide           # J.wide at it
+    XState x87          # J.x87 at it,
+    XState x87_back     # ... and behind the op
     u64 arg
     Block* b            # the block of the unit
     u32 rest            # instructions of the unit behind that block
@@ -119,6 +146,7 @@ cdef enum:
     STUB_SIDE = 6       # arg: 0 or 1, the chain: a jump out of the middle of a unit
     STUB_OTHER = 8      # in the middle of a unit: an indirect jump to another place, which is in rcx
     STUB_ROUND = 7      # like STUB_BUDGET, at the head of a loop's second round
+    STUB_CLEX = 9       # the host's x87 has exception flags that the guest's has not; arg: where it returns to
 
 cdef struct Group:      # accesses off one base register that one check admits
     int base
@@ -191,6 +219,9 @@ cdef struct J:          # the block being compiled
     u32 second_xv
     u32 second_xd
     bint second_wide
+    XState x87
+    XState second_x87
+    int x87_end         # the first op that cannot run on the host's x87 as it is
     u32 live[256]       # flags that matter after op i
     u32 epoch[16]       # of each guest register (see Group)
     s64 moved[16]       # ... and by how much it has moved since
@@ -212,7 +243,7 @@ cdef extern from "gen/emit.h" nogil:
     enum:
         E_NONE, E_MOV, E_ALU, E_TEST, E_ADC, E_UNARY, E_LEA, E_MOVX, E_SHIFT, E_ROTATE, E_IMUL, E_MUL, E_DIV, E_PUSH, E_POP, E_LEAVE, E_BMI
         E_JCC, E_LOOP, E_JMP, E_CALL, E_JMPI, E_RET, E_SETCC, E_CMOVCC, E_CBW, E_CWD, E_BSWAP, E_XCHG, E_NOP, E_BT, E_SCAN, E_CMPXCHG
-        E_XADD, E_SHD, E_DIR, E_VEC, E_VST, E_VTOG, E_GTOV, E_VZERO, E_VFLAGS
+        E_XADD, E_SHD, E_DIR, E_VEC, E_VST, E_VTOG, E_GTOV, E_VZERO, E_VFLAGS, E_X87
         FORM_NONE, FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_R, FORM_M, FORM_I, FORM_J, FORM_RC, FORM_MC, FORM_RRI, FORM_RMI
         FORM_RRC, FORM_MRI, FORM_RO, FORM_OR, FORM_RRR, FORM_RRM, FORM_RMR, FORM_RRRI, FORM_RRMI, FORM_RRRR, FORM_RRMR
         V_ALIGNED, V_WHOLE, V_DEST, V_SELF, V_FP, V_XMM0, ENC_SWAP, ENC_VVVV
@@ -226,6 +257,16 @@ cdef extern from "gen/emit.h" nogil:
     ctypedef struct Encoding:
         u8 prefix, map, opcode, modrm, host, vex
     const Encoding* encodings       # by Op.kind
+    ctypedef struct X87Row:         # what an x87 instruction does (emit_table.py)
+        u8 kind
+        u8 need, write              # 1: ST(0), 2: ST(i), 4: ST(1), 8: what is pushed
+        u8 push, pop
+        u8 codes                    # 1: C1, 2: C2, 4: C0 and C3
+        u8 size, store
+    const X87Row* x87_rows          # by EmitRow.sub
+    enum:
+        X87_OP, X87_FLAGS, X87_PART, X87_CMOV2, X87_CMOV4, X87_CMOV6, X87_CMOV10, X87_FLDCW, X87_FNSTCW, X87_FNSTSW, X87_FNSTSWAX
+        X87_FNCLEX, X87_FWAIT, X87_PREDICT, X87_CLEAR, X87_LOST
 
 cdef enum:              # thunks: code that all blocks share, at the beginning of the code memory
     T_ENTER = 0
@@ -244,7 +285,9 @@ cdef enum:              # thunks: code that all blocks share, at the beginning o
     T_XLINK = 14        # jumped to: link a jump into another page, whose code begins at r15 (writable)
     T_XGUARD = 15       # jumped to: look again whether the rest of the instruction still lies in the next page
     T_FIND = 16         # jumped to: as T_GOTO, the pc is in jtmp
-    N_THUNKS = 17
+    T_XPARK = 17        # called: the x87 state home, as the XState in r15 says
+    T_XBACK = 18        # ... and back into the host's
+    N_THUNKS = 19
 
 cdef enum:              # places in the code of a jump into another page (far_jump)
     X_PGPC = 6

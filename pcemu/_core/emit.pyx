@@ -613,6 +613,8 @@ cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil:
     s.xd = j.xd
     s.xback = 0
     s.wide = j.wide
+    s.x87 = j.x87
+    s.x87_back = j.x87
     s.arg = 0
     s.checked = 0
     s.b = j.b

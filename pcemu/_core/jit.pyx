@@ -19,6 +19,7 @@ from libc.string cimport memcmp, memcpy, memset
 from pcemu._core.access cimport *
 from pcemu._core.emit cimport *
 from pcemu._core.e_flow cimport by_cache, count, far_jump, far_target, flat_code, go, same_page, target_pc
+from pcemu._core.e_x87 cimport x87_after, x87_back, x87_begin, x87_close, x87_flush, x87_home, x87_park, x87_second
 from pcemu._core cimport blocks, mmu
 
 cdef extern from *:
@@ -52,7 +53,7 @@ cdef extern from *:
     const int PCEMU_JIT
     int map_twice "pcemu_map_twice"(size_t, u8**, u8**) nogil
 
-for _family in ("e_alu", "e_bits", "e_flow", "e_move", "e_shift", "e_sse"):     # they enter their emitters
+for _family in ("e_alu", "e_bits", "e_flow", "e_move", "e_shift", "e_sse", "e_x87"):     # they enter their emitters
     import_module("pcemu._core." + _family)
 
 ctypedef Op* (*EnterFn)(Cpu* c, u8* code) noexcept nogil
@@ -421,8 +422,11 @@ cdef void make_thunks(J* j) noexcept:
     fns[1] = <void*>do_cf
     fns[2] = <void*>do_setcf
     fns[3] = <void*>do_rot
-    for i in range(4):
-        thunk_at[T_FLAGS + i] = <u32>(j.p - base)
+    fns[4] = <void*>x87_park
+    fns[5] = <void*>x87_back
+    nums[:6] = [T_FLAGS, T_CF, T_SETCF, T_ROT, T_XPARK, T_XBACK]
+    for i in range(6):
+        thunk_at[nums[i]] = <u32>(j.p - base)
         rm(j, 3, 0x8D, H_SP, H_SP, -8)
         to_c(j, fns[i])
         rm(j, 3, 0x8D, H_SP, H_SP, 8)
@@ -462,6 +466,7 @@ cdef void by_handler(J* j, Op* op) noexcept nogil:
     home(j)
     x_flush(j)
     j.xv = 0
+    x87_flush(j)
     mov_imm(j, H_T, <u64>op)
     if op.props & OP_END:
         if j.rest:
@@ -474,11 +479,30 @@ cdef void by_handler(J* j, Op* op) noexcept nogil:
     if op.fdef | op.fundef or j.cur < 0:
         set_env(j, 0)
     j.in_host = 0
+    x87_after(j, op, emit_rows[op.jit >> 48])
+
+
+cdef void call_x87(J* j, XState* x, int t) noexcept nogil:
+    """Call a thunk with an XState, which stands in the code."""
+    cdef u8* over
+    cdef XState* at
+    e8(j, 0xE9)
+    e32(j, 0)
+    over = j.p
+    while <u64>j.p & 7:
+        e8(j, 0x90)
+    at = <XState*>j.p
+    at[0] = x[0]
+    j.p += sizeof(XState)
+    patch_rw(over - 4, j.p)
+    mov_imm(j, H_T, <u64>at)
+    call_rx(j, thunk(j, t))
 
 
 cdef void write_stubs(J* j) noexcept nogil:
     cdef int i = 0
     cdef Stub* s
+    cdef u8* over
     j.xv = j.xd = 0
     j.wide = 0
     while i < j.n_stubs:                # far jumps add more
@@ -497,9 +521,26 @@ cdef void write_stubs(J* j) noexcept nogil:
         if s.kind == STUB_GUARD:
             mov_imm(j, H_T, s.arg)
             jmp_rx(j, thunk(j, T_XGUARD))
+        elif s.kind == STUB_CLEX:
+            rm(j, 0, 0xF6, 0, H_ENV, AT_FSW)
+            e8(j, 0x80)                 # ES: the interpreter knows what to do
+            over = jcc_short(j, 5)
+            e8(j, 0xDB)
+            e8(j, 0xE2)                 # fnclex
+            jmp_rx(j, <u8*>s.arg + j.rx)
+            here_short(j, over)
+            x_move(j, 0x0F29, s.xd)
+            x_narrow(j, s.wide)
+            if not s.synced:
+                write_flags(j, s.node)
+            mov_imm(j, H_T, <u64>s.op)
+            mov_imm(j, H_CX, <u64>j.head | <u64>s.rest << 48)
+            jmp_rx(j, thunk(j, T_REST))
         elif s.kind == STUB_REST:
             x_move(j, 0x0F29, s.xd)
             x_narrow(j, s.wide)
+            if s.x87.on:
+                call_x87(j, &s.x87, T_XPARK)
             if not s.synced:
                 write_flags(j, s.node)
             mov_imm(j, H_T, <u64>s.op)
@@ -508,11 +549,15 @@ cdef void write_stubs(J* j) noexcept nogil:
         elif s.kind == STUB_SLOW:
             x_move(j, 0x0F29, s.xd)
             x_narrow(j, s.wide)
+            if s.x87.on:
+                call_x87(j, &s.x87, T_XPARK)
             if not s.synced:
                 write_flags(j, s.node)
             mov_imm(j, H_T, <u64>s.op)
             mov_imm(j, H_CX, <u64>j.head | <u64>s.rest << 48)
             call_rx(j, thunk(j, T_SLOW))
+            if s.x87_back.on:
+                call_x87(j, &s.x87_back, T_XBACK)
             if s.want_flags:
                 call_rx(j, thunk(j, T_FLAGS))
             x_move(j, 0x0F28, s.xback)
@@ -534,6 +579,7 @@ cdef void write_stubs(J* j) noexcept nogil:
         elif s.kind == STUB_ROUND:
             x_move(j, 0x0F29, s.xd)
             x_narrow(j, s.wide)
+            x87_home(j, &s.x87)
             if not s.synced:
                 write_flags(j, s.node)
             if j.n != 2 * j.n1:
@@ -554,6 +600,7 @@ cdef void leave_state(J* j, Stub* s) noexcept nogil:
     """Out of the middle of a unit: vector registers and flags are home, what does not run is not paid."""
     x_move(j, 0x0F29, s.xd)
     x_narrow(j, s.wide)
+    x87_home(j, &s.x87)
     if not s.synced:
         write_flags(j, s.node)
     if s.rest:
@@ -801,6 +848,7 @@ cdef void second_round(J* j) noexcept nogil:
             j.epoch[g] += 1
             j.moved[g] = 0
     j.in_host = 0
+    x87_second(j)
     j.second = j.p
     j.second_cur = j.cur
     j.second_synced = j.synced
@@ -813,10 +861,13 @@ cdef void second_round(J* j) noexcept nogil:
 
 cdef void close_loop(J* j, u8* head) noexcept nogil:
     """Back to the second round, or, if the flags are not where they were there, to the first."""
+    cdef bint again = x87_close(j)
     if j.second_cur != CUR_DEAD and (not same_flags(j, j.cur, j.second_cur) or j.second_synced and not j.synced):
         sync(j)
-    if j.second_cur != CUR_DEAD and j.second_cur != CUR_ENV and not same_flags(j, j.cur, j.second_cur):
+    if again or j.second_cur != CUR_DEAD and j.second_cur != CUR_ENV and not same_flags(j, j.cur, j.second_cur):
+        sync(j)
         x_flush(j)
+        x87_flush(j)
         jmp_rx(j, head + j.rx)
         return
     if j.wide and not j.second_wide:
@@ -899,6 +950,7 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
     cdef EmitRow r
     cdef int i, first, k, left
     liveness(j)
+    x87_begin(j)
     j.rest = 0
     j.op = j.ops[0]
     entry[0] = j.p
@@ -932,12 +984,18 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
         if op.props & OP_END and (j.next_slot < 0 or left) or j.xsize > X_ROOM - 1024:
             x_flush(j)
             j.xv = 0
+            x87_flush(j)
+            if j.xsize > X_ROOM - 1024:
+                j.x87.lost = 1
         if not emitters[r.cls](j, op, r):
             by_handler(j, op)
         while first < j.n_stubs:
             j.stubs[first].back = j.p
             j.stubs[first].xback = j.xv
             j.xsize += 9 * <u32>(popcount64(j.xv & 0xFFFF) + popcount64(j.stubs[first].xd & 0xFFFF))
+            j.stubs[first].x87_back = j.x87
+            if j.stubs[first].x87.on or j.x87.on:
+                j.xsize += 150
             first += 1
         track(j, op, r)
         if j.failed or j.end - j.p < X_ROOM + MARGIN:
@@ -948,6 +1006,7 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
         j.op = op + 1
         home(j)
         x_flush(j)
+        x87_flush(j)
         go(j, 0, -1)
     write_stubs(j)
     return not j.failed

@@ -220,12 +220,70 @@ VEX: list[tuple[str, str, str, str]] = [
     ("vzero", "4", "*", "zero"),
     ("vflags", "l4", "rr rm", "ptest testps testpd"),
 ]
+
+# x87 instructions, by what they do to the register stack: the same instruction again while the guest's registers are on the
+# host's. Kind; registers that must hold something ("0" ST(0), "1" ST(1), "i" ST(i)); registers written ("n": the one pushed);
+# registers pushed and popped; condition codes written ("1" C1, "2" C2, "0" C0 and C3); memory operand ("r" or "w"; of the
+# bits in the handler's name, or 80 with "t"); handlers. Kinds: op, the instruction itself; flags, it writes EFLAGS; cmov, it
+# reads them; part, out of range (C2) it does nothing; the others by name. Those without an emitter: predict, the columns say
+# what it does to the stack; clear, as FNINIT; lost, nobody knows.
+X87: list[tuple[str, str, str, int, int, str, str, str]] = [
+    ("op", "0i", "0", 0, 0, "1", "", "fadd_t fmul_t fsub_t fsubr_t fdiv_t fdivr_t"),
+    ("op", "0i", "i", 0, 0, "1", "", "fadd_tt fmul_tt fsub_tt fsubr_tt fdiv_tt fdivr_tt"),
+    ("op", "0i", "i", 0, 1, "1", "", "faddp_tt fmulp_tt fsubp_tt fsubrp_tt fdivp_tt fdivrp_tt"),
+    ("op", "0", "0", 0, 0, "1", "r", "fadd_m_32 fmul_m_32 fsub_m_32 fsubr_m_32 fdiv_m_32 fdivr_m_32"),
+    ("op", "0", "0", 0, 0, "1", "r", "fadd_m_64 fmul_m_64 fsub_m_64 fsubr_m_64 fdiv_m_64 fdivr_m_64"),
+    ("op", "0", "0", 0, 0, "1", "r", "fiadd_m_16 fimul_m_16 fisub_m_16 fisubr_m_16 fidiv_m_16 fidivr_m_16"),
+    ("op", "0", "0", 0, 0, "1", "r", "fiadd_m_32 fimul_m_32 fisub_m_32 fisubr_m_32 fidiv_m_32 fidivr_m_32"),
+    ("op", "0i", "", 0, 0, "012", "", "fcom_t fucom_t"),
+    ("op", "0i", "", 0, 1, "012", "", "fcomp_t fucomp_t"),
+    ("op", "01", "", 0, 2, "012", "", "fcompp fucompp"),
+    ("op", "0", "", 0, 0, "012", "r", "fcom_m_32 fcom_m_64 ficom_m_16 ficom_m_32"),
+    ("op", "0", "", 0, 1, "012", "r", "fcomp_m_32 fcomp_m_64 ficomp_m_16 ficomp_m_32"),
+    ("op", "0", "", 0, 0, "012", "", "ftst fxam"),
+    ("flags", "0i", "", 0, 0, "", "", "fcomi_t fucomi_t"),
+    ("flags", "0i", "", 0, 1, "", "", "fcomip_t fucomip_t"),
+    ("cmov2", "0i", "0", 0, 0, "", "", "fcmovb_t fcmovnb_t"),
+    ("cmov4", "0i", "0", 0, 0, "", "", "fcmove_t fcmovne_t"),
+    ("cmov6", "0i", "0", 0, 0, "", "", "fcmovbe_t fcmovnbe_t"),
+    ("cmov10", "0i", "0", 0, 0, "", "", "fcmovu_t fcmovnu_t"),
+    ("op", "", "n", 1, 0, "1", "r", "fld_m_32 fld_m_64 fild_m_16 fild_m_32 fild_m_64"),
+    ("op", "", "n", 1, 0, "1", "rt", "fld80_m fbld_m"),
+    ("op", "i", "n", 1, 0, "1", "", "fld_t"),
+    ("op", "", "n", 1, 0, "1", "", "fld1 fldl2t fldl2e fldpi fldlg2 fldln2 fldz"),
+    ("op", "0", "i", 0, 0, "1", "", "fst_t"),
+    ("op", "0", "i", 0, 1, "1", "", "fstp_t fstpnce_t"),
+    ("op", "0i", "0i", 0, 0, "1", "", "fxch_t"),
+    ("op", "0", "0", 0, 0, "1", "", "fchs fabs fsqrt frndint f2xm1"),
+    ("op", "0", "0", 0, 0, "12", "", "fsin fcos"),
+    ("op", "01", "0", 0, 0, "1", "", "fscale"),
+    ("op", "01", "1", 0, 1, "1", "", "fyl2x fyl2xp1 fpatan"),
+    ("op", "0", "0n", 1, 0, "1", "", "fxtract"),
+    ("part", "0", "0n", 1, 0, "12", "", "fptan fsincos"),
+    ("op", "0", "", 0, 0, "1", "w", "fst_m_32 fst_m_64 fist_m_16 fist_m_32"),
+    ("op", "0", "", 0, 1, "1", "w", "fstp_m_32 fstp_m_64 fistp_m_16 fistp_m_32 fistp_m_64 fisttp_m_16 fisttp_m_32 fisttp_m_64"),
+    ("op", "0", "", 0, 1, "1", "wt", "fstp80_m fbstp_m"),
+    ("fldcw", "", "", 0, 0, "", "", "fldcw_m"),
+    ("fnstcw", "", "", 0, 0, "", "", "fnstcw_m"),
+    ("fnstsw", "", "", 0, 0, "", "", "fnstsw_m"),
+    ("fnstswax", "", "", 0, 0, "", "", "fnstsw_r"),
+    ("fnclex", "", "", 0, 0, "", "", "fnclex"),
+    ("fwait", "", "", 0, 0, "", "", "fwait"),
+    ("predict", "01", "0", 0, 0, "", "", "fprem fprem1"),
+    ("predict", "", "", 0, 0, "", "", "fnop fneni fndisi fnsetpm fnstenv_m"),
+    ("clear", "", "", 0, 0, "", "", "fninit fnsave_m"),
+    ("lost", "", "", 0, 0, "", "", "ffree_t ffreep_t fincstp fdecstp fldenv_m frstor_m"),
+]
+X87_KINDS = ["op", "flags", "part", "cmov2", "cmov4", "cmov6", "cmov10", "fldcw", "fnstcw", "fnstsw", "fnstswax", "fnclex",
+             "fwait", "predict", "clear", "lost"]
+X87_REGISTERS, X87_CODES = "0i1n", "120"    # bits
+
 # what compiled code may need of the host
 HOST = ["any", "pni", "ssse3", "sse4_1", "sse4_2", "aes", "pclmulqdq", "avx", "avx2", "fma", "f16c"]
 VEX_ATTRS = {"vex_l1": 2, "vex_w1": 4, "avx2_l1": 8, "legacy": 16}
 V_BITS = {"a": 8, "w": 16, "d": 16, "0": 32, "f": 64, "x": 128}
 
-CLASSES = ["none", *dict.fromkeys(r[0] for r in [*RULES, *VECTOR, *VEX])]
+CLASSES = ["none", *dict.fromkeys(r[0] for r in [*RULES, *VECTOR, *VEX]), "x87"]
 FORMS = ["", "rr", "ri", "rm", "mr", "mi", "r", "m", "i", "j", "rc", "mc", "rri", "rmi", "rrc", "mri", "mrc", "rrr", "rrm", "rmr",
          "qq", "qm", "mq", "qi", "qr", "rq", "t", "tt", "ro", "or", "rrri", "rrmi", "rrrr", "rrmr"]
 
@@ -260,6 +318,32 @@ def _rules() -> dict[tuple[str, str], Rule]:
             for form in forms.split():
                 out[v + name, "" if form == "*" else form] = (CLASSES.index(cls), bits, effects, "*" if cls == "vflags" else "")
     return out
+
+
+def _x87() -> dict[str, tuple[int, ...]]:
+    """Fields of an X87Row by handler."""
+    out: dict[str, tuple[int, ...]] = {}
+    for kind, needs, writes, pushed, popped, codes, memory, names in X87:
+        need, write = (sum(1 << X87_REGISTERS.index(r) for r in text) for text in (needs, writes))
+        code = sum(1 << X87_CODES.index(c) for c in codes)
+        for name in names.split():
+            bits = re.search(r"_(16|32|64)$", name)
+            size = 10 if memory[1:] == "t" else int(bits[1]) // 8 if bits else 0
+            out["op_" + name] = (X87_KINDS.index(kind), need, write, pushed, popped, code, size, int(memory[:1] == "w"))
+    return out
+
+
+X87_ROWS = {name: (n, fields) for n, (name, fields) in enumerate(_x87().items())}
+
+
+def x87_knowledge(handler: str) -> tuple[int, ...]:
+    """EmitRow of an x87 handler."""
+    n, (kind, _, _, _, _, _, size, store) = X87_ROWS[handler]
+    form = "m" if "_m" in handler else ""
+    access = (ACCESS["A_OPERAND"] | ACCESS["A_WRITE" if store else "A_READ"] if size else ACCESS["A_OTHER"]) if form else 0
+    changes = 1 << REGISTERS.index("ax") if handler == "op_fnstsw_r" else 0
+    kills = 63 if X87_KINDS[kind] == "flags" else 0
+    return CLASSES.index("x87"), n, FORMS.index(form), 4, access, size, changes, 0, kills, FAULTS_ALWAYS
 
 
 def knowledge(form: str, size: int, effects: str, flags: str) -> tuple[int, int, int, int, int, int]:
@@ -304,6 +388,8 @@ def classify(handler: str, rules: dict[tuple[str, str], Rule]) -> tuple[int, ...
     if (f"{name}_{bits}", form) in rules:
         name = f"{name}_{bits}"
     head = FORMS.index(form) if form in FORMS else 0, size
+    if handler in X87_ROWS:
+        return x87_knowledge(handler)
     if (name, form) not in rules:
         return 0, 0, *head, 0, 0, C_ALL, 0, 0, 0
     cls, sub, effects, flags = rules[name, form]
@@ -341,6 +427,11 @@ def generate(handlers: list[str], rows: list[Any]) -> str:
     out.append("enum { ENC_SWAP = 16, ENC_VVVV = 32, VEX_IS = 1 };")
     out += [f"#define VEX_{name.removeprefix('vex_').upper()} {bit}" for name, bit in VEX_ATTRS.items()]
     out += [f"#define HOST_{h.upper()} {i}" for i, h in enumerate(HOST)]
+    out += [f"#define X87_{k.upper()} {i}" for i, k in enumerate(X87_KINDS)]
+    out.append("typedef struct { uint8_t kind, need, write, push, pop, codes, size, store; } X87Row;")
+    out.append("static const X87Row x87_rows[] = {")
+    out += [f" {{{', '.join(map(str, fields))}}}, /* {name} */" for name, (_, fields) in X87_ROWS.items()]
+    out.append("};")
     out.append("typedef struct { uint8_t prefix, map, opcode, modrm, host, vex; } Encoding;")
     out.append("static const Encoding encodings[] = {{0, 0, 0, 0, 0, 0},")
     out += [f" {{{', '.join(map(str, encoding(r)))}}}, /* {r.name} */" for r in rows]
