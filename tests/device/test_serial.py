@@ -167,6 +167,42 @@ def test_a_write_ends_a_pending_thre_interrupt_with_fifos_too(port: Port) -> Non
     assert port.irq.level == 1
 
 
+def test_a_fifos_worth_of_characters_makes_one_thre_interrupt(port: Port) -> None:
+    """However slowly they are written, it comes after the last; at once, nearly, when there is room for no more."""
+    port[FCR], port[IER] = 0x01, 0x02
+    assert port[IIR] & 0x0F == 0x02     # the empty register: reading ends it
+    port.irq.clear()
+    for value in range(16):
+        port[DATA] = value
+        port.machine.clock.advance(3_000)
+    assert port.irq.edges == [1]
+    assert port[IIR] & 0x0F == 0x02
+    for value in b"abc":                # fewer
+        port[DATA] = value
+        port.machine.clock.advance(15_000)
+    assert port.irq.edges == [1, 0]
+    port.machine.clock.advance(40_000)
+    assert port.irq.edges == [1, 0, 1]
+    assert port.host.sent == bytes(range(16)) + b"abc"
+
+
+def test_registers_changed_within_a_fifos_worth_of_characters(port: Port) -> None:
+    """Divisor latch and loopback take effect with the next character."""
+    port[FCR], port[IER] = 0x01, 0x02
+    port[DATA], port[DATA] = 0x41, 0x42
+    port[LCR] = 0x80
+    port[DATA] = 7
+    port[LCR] = 0x03
+    port[DATA] = 0x43
+    port[MCR] = 0x10
+    port[DATA] = 0x44
+    assert port[DATA] == 0x44
+    port[MCR] = 0
+    port[DATA] = 0x45
+    assert port.host.sent == b"ABCE"
+    assert port.device.divisor == 7
+
+
 def test_disabling_the_thre_interrupt_takes_it_off_its_way(port: Port) -> None:
     port[FCR] = 0x01
     port[IER] = 0x02

@@ -93,9 +93,9 @@ MTREE_OTHER = {"rtc": "index and data are one region", "pci-conf-idx": "the rese
 class Monitor:
     """A process with QMP on its standard input and output."""
 
-    def __init__(self, command: list[str], directory: Path) -> None:
+    def __init__(self, command: list[str], directory: Path, arguments: list[str] = ARGUMENTS) -> None:
         environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-        self.process = subprocess.Popen([*command, *ARGUMENTS, "-qmp", "stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([*command, *arguments, "-qmp", "stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, text=True, cwd=directory, env=environment)  # fmt: skip
         self.read()
         self.ask("qmp_capabilities")
@@ -192,6 +192,40 @@ def test_qtree(both: tuple[Monitor, Monitor]) -> None:
         if mine != other:
             differences[device] = [line for line in mine if line not in other], [line for line in other if line not in mine]
     assert differences == {}
+
+
+# The disk, the card and the balloon of a guest as OpenStack's Nova starts it.
+NOVA_LINE = (
+    "-S -machine pc -nodefaults -display none -m 2048 -cpu qemu64 "
+    "-drive file=disk,if=none,id=drive-virtio-disk0,format=qcow2,cache=none "
+    "-device virtio-blk-pci,scsi=off,bus=pci.0,addr=0x4,drive=drive-virtio-disk0,id=virtio-disk0,bootindex=1 "
+    "-netdev hubport,id=hostnet0,hubid=1 "
+    "-device virtio-net-pci,netdev=hostnet0,id=net0,mac=fa:16:3e:d1:2d:99,bus=pci.0,addr=0x3 "
+    "-device virtio-balloon-pci,id=balloon0,bus=pci.0,addr=0x5"
+)
+
+
+@pytest.mark.skipif(QEMU is None, reason="qemu-system-x86_64 is not installed")
+def test_reference_guest(tmp_path: Path) -> None:
+    """`info qtree`, `info pci` and `info block` of its virtio devices, to the letter; but nodes without a name have numbers."""
+    assert QEMU is not None
+    texts = []
+    for name, command in ("theirs", [QEMU, "-accel", "tcg"]), ("ours", [sys.executable, "-m", "pcemu"]):
+        directory = tmp_path / name
+        directory.mkdir()
+        image = [sys.executable, "-m", "pcemu.img", "create", "-q", "-f", "qcow2", str(directory / "disk"), "4G"]
+        subprocess.run(image, check=True, cwd=ROOT)
+        monitor = Monitor(command, directory, NOVA_LINE.split())
+        try:
+            found = {key: lines for key, lines in devices(monitor.run("info qtree")).items() if key[0].startswith("virtio-")}
+            slots = re.split(r"(?m)^(?=  Bus)", monitor.run("info pci"))
+            texts.append((found, [slot for slot in slots if "device 1af4:" in slot],
+                          re.sub(r" \(#block\d+\)", "", monitor.run("info block"))))  # fmt: skip
+        finally:
+            monitor.end()
+    theirs, ours = texts
+    assert len(ours[0]) == 6 and len(ours[1]) == 3
+    assert ours == theirs
 
 
 def regions(text: str) -> set[str]:

@@ -1,0 +1,181 @@
+"""Disks, serial lines and ports of a Linux guest, beside QEMU with TCG.
+
+    python -m bench.devices [--rounds N] [EMULATOR ...]
+
+A guest runs small programs (bench/guest/io.c) one after the other; each says on the console when it begins and ends, and that is
+timed here, on the host's clock. Every round boots each emulator once, in turn. Shown is the best round. The images are in the
+host's page cache; the guest reads and writes past its own.
+
+    python -m bench.devices --busy
+
+measures instead what a thread that computes in Python does to the devices of a guest in the same process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts import guests, mkinitramfs
+
+HERE = Path(__file__).resolve().parent
+EMULATORS = {"pcemu": [sys.executable, "-m", "pcemu"], "qemu": ["qemu-system-x86_64", "-accel", "tcg"]}
+LINE = (
+    "-m 256 -display none -nodefaults -serial stdio -serial file:{dir}/serial -no-reboot "
+    "-drive file={dir}/raw,format=raw,if=virtio -drive file={dir}/qcow2,format=qcow2,if=virtio "
+    "-device virtio-serial-pci -chardev file,id=c0,path={dir}/port -device virtserialport,chardev=c0,name=bench"
+)
+INIT = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t devtmpfs devtmpfs /dev; mount -t proc proc /proc; mount -t sysfs sysfs /sys
+for module in /modules/*; do insmod $module; done
+@COMMANDS@
+poweroff -f
+"""
+SIZE = 512  # MiB of each disk
+
+
+@dataclass(frozen=True)
+class Task:
+    about: str
+    command: str
+    count: int  # of what is measured: MiB, reads, ...
+    unit: str  # a second, or us or ns each
+
+    def value(self, seconds: float) -> float:
+        scale = {"us": 1e6, "ns": 1e9}.get(self.unit)
+        return seconds / self.count * scale if scale else self.count / seconds
+
+
+def _tasks() -> dict[str, Task]:
+    tasks = {}
+    for name, device in ("raw", "vda"), ("qcow2", "vdb"):
+        for what, about, words, count, unit in (
+            ("read", "sequential read", "read /dev/%s", 2048, "MiB/s"),
+            ("write", "sequential write", "write /dev/%s", 1024, "MiB/s"),
+            ("random1", "random reads of 4 KiB", "random /dev/%s 1", 6000, "/s"),
+            ("random8", "the same, eight threads", "random /dev/%s 8", 12000, "/s"),
+            ("fsync", "write and flush, each", "fsync /dev/%s", 400, "us"),
+        ):
+            tasks[f"{name}-{what}"] = Task(f"{name}: {about}", f"{words % device} {count}", count, unit)
+    tasks["port"] = Task("virtio-serial", f"send /dev/vport[0-9]p1 {64 << 20}", 64, "MiB/s")
+    tasks["serial"] = Task("16550", "send /dev/ttyS1 1000000", 1000, "kB/s")
+    tasks["out"] = Task("an access to a port, each", "port x 500000", 500_000, "ns")
+    return tasks
+
+
+TASKS = _tasks()
+
+
+def prepare(directory: Path, commands: list[str]) -> list[str]:
+    """The emulators' common arguments for a guest that runs some of io.c's commands."""
+    program = directory / "io"
+    if not program.exists():
+        subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", str(program), str(HERE / "guest" / "io.c")], check=True)
+        with open(directory / "raw", "wb") as file:
+            piece = random.Random(1).randbytes(1 << 20)
+            for _ in range(SIZE):
+                file.write(piece)
+        subprocess.run([sys.executable, "-m", "pcemu.img", "convert", "-f", "raw", "-O", "qcow2", str(directory / "raw"),
+                        str(directory / "qcow2")], check=True)  # fmt: skip
+        os.sync()
+    extra = mkinitramfs.module_files("devices", "cloud") | {"bin/io": program.read_bytes()}
+    init = INIT.replace("@COMMANDS@", "\n".join(f"io {command}" for command in commands))
+    initrd = directory / "initrd"
+    initrd.write_bytes(mkinitramfs.build(init.encode(), guests.get("busybox"), extra))
+    return [*shlex.split(LINE.replace("{dir}", str(directory))), "-kernel", str(guests.get("cloud")), "-initrd", str(initrd),
+            "-append", "console=ttyS0 quiet panic=-1"]  # fmt: skip
+
+
+def measure(command: list[str], directory: Path, names: list[str]) -> dict[str, float]:
+    """One boot."""
+    arguments = prepare(directory, [TASKS[name].command for name in names])
+    found: dict[str, float] = {}
+    output = []
+    begun, left = 0.0, iter(names)
+    with subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            now = time.perf_counter()
+            output.append(line.decode(errors="replace"))
+            if line.startswith(b"BEGIN"):
+                begun = now
+            elif line.startswith(b"END"):
+                name = next(left)
+                found[name] = TASKS[name].value(now - begun)
+    if len(found) < len(names):
+        raise SystemExit(f"bench.devices: {command[0]}: no result for {', '.join(names[len(found) :])}:\n{''.join(output)}")
+    return found
+
+
+def compare(names: list[str], emulators: list[str], rounds: int) -> None:
+    best: dict[str, dict[str, float]] = {name: {} for name in emulators}
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        for _ in range(rounds):
+            for emulator in emulators:
+                for key, value in measure(EMULATORS[emulator], Path(directory), names).items():
+                    better = min if TASKS[key].unit in ("us", "ns") else max
+                    best[emulator][key] = better(value, best[emulator].get(key, value))
+    print(f"{'':34} " + " ".join(f"{name:>12}" for name in emulators))
+    for name in names:
+        values = " ".join(f"{best[emulator][name]:>12.0f}" for emulator in emulators)
+        print(f"{TASKS[name].about:34} {values}  {TASKS[name].unit}")
+
+
+# -- a busy thread beside the guest -------------------------------------------------------------------------------
+
+EMBED = """
+import sys, threading
+from pcemu.cli.main import run
+if sys.argv.pop(1) == "busy":
+    def compute():
+        x = 0
+        while True:
+            x = (x * 3 + 1) % 1000003
+    threading.Thread(target=compute, daemon=True).start()
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def busy() -> None:
+    print("a disk read of a guest, in microseconds of the guest's clock:")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        directory = Path(name)
+        arguments = prepare(directory, ["gap /dev/vda 1000"])
+        for kind in "idle", "busy":
+            command = [sys.executable, "-c", EMBED, kind, *arguments]
+            output = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout
+            match = re.search(r"GAPS (\d+) (\d+) (\d+)", output)
+            if match is None:
+                raise SystemExit(f"bench.devices: no result:\n{output}")
+            print(f"  {kind} program: median {match[1]}, 99 % under {match[2]}, longest {match[3]}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench.devices", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", metavar="NAME,...", help=f"of {', '.join(TASKS)}")
+    parser.add_argument("--busy", action="store_true", help="a busy Python thread beside the guest")
+    parser.add_argument("emulator", nargs="*", help=f"of {', '.join(EMULATORS)} (default: those installed)")
+    args = parser.parse_args()
+    if args.busy:
+        busy()
+        return 0
+    emulators = args.emulator or [name for name, command in EMULATORS.items() if shutil.which(command[0])]
+    compare(args.only.split(",") if args.only else list(TASKS), emulators, args.rounds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
