@@ -5,6 +5,7 @@ cdef Block* find_block(Mach* m, u64 addr, u32 mode) noexcept nogil
 cdef Block* new_block(Mach* m, u32 max_ops) noexcept nogil      # NULL: the arena is full, flush_all() and try again
 cdef void commit_block(Mach* m, Block* b, u32 n_ops) noexcept nogil
 cdef void invalidate(Mach* m, u64 addr, u64 size) noexcept nogil     # kill the blocks that overlap [addr, addr + size)
+cdef void kill_at(Mach* m, const u64* where, u32 n) noexcept nogil     # the blocks at these addresses' offsets, in every page
 cdef void flush_all(Mach* m) noexcept nogil                     # outside any block only
 cdef bint init_blocks(Mach* m, u64 arena) noexcept
 cdef void free_blocks(Mach* m) noexcept

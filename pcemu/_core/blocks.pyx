@@ -99,6 +99,18 @@ cdef void invalidate(Mach* m, u64 addr, u64 size) noexcept nogil:
         page += 1
 
 
+cdef void kill_at(Mach* m, const u64* where, u32 n) noexcept nogil:
+    """A debugger's breakpoints come or go: whatever page they are in, blocks that hold such an offset are to be translated anew."""
+    cdef u64 page
+    cdef u32 i
+    for page in range(m.ram_used >> 12):
+        if m.pages[page].bitmap == 0:
+            continue
+        for i in range(n):
+            if m.pages[page].bitmap >> ((where[i] & 4095) >> 6) & 1:
+                scan_page(m, page, page << 12 | where[i] & 4095, 1)
+
+
 cdef void flush_all(Mach* m) noexcept nogil:
     """Drop every block. No CPU may be inside one."""
     cdef u64 i

@@ -10,6 +10,7 @@ from libc.string cimport memcpy, memset
 
 from pcemu._core.access cimport *
 from pcemu._core cimport blocks
+from pcemu._core.debug cimport WATCH_READ, WATCH_WRITE, Debugger, Watch, breakpoint_at, dbg, stop_in_some_page
 from pcemu._core.decode cimport DEC_MORE, add_handler, handler_name, decode, set_exit_op, set_limit_op
 from pcemu._core.interrupts cimport breakpoint_hits, deliver_debug, deliver_exception, deliver_irq, deliver_nmi, rf_set
 from pcemu._core.jit cimport RETIRED, jc_code, jit_init, jit_mode, set_warm_op
@@ -33,12 +34,29 @@ cdef u64 NO_KEY = ~<u64>0    # of no jump-cache entry
 
 # ================================================================================================= translation
 
+cdef inline u64 lin_of(Cpu* c, u64 pc) noexcept nogil:
+    return pc if c.mode & M_CODE64 else <u32>(c.seg[CS].base + pc)
+
+
 cdef inline bint beyond(Cpu* c, u64 pc, u32 n) noexcept nogil:
     """Do n bytes of code at pc reach beyond the code segment? Then #GP(0) is pending."""
     if c.mode & M_CODE64 or c.seg[CS].limit - pc >= n - 1:
         return 0
     set_exc_err(c, EXC_GP, 0)
     return 1
+
+
+cdef Op* h_stop(Cpu* c, Op* op) noexcept nogil:
+    """Stands before an instruction at whose place in some page there is a breakpoint. If it is this one: to the engine, which stops."""
+    if UNLIKELY(c.n_stops and not c.skip_stop and breakpoint_at(c, lin_of(c, c.r[R_PC]))):
+        c.budget += c.cur.n
+        return leave(c, c.r[R_PC])
+    return op[1].fn(c, op + 1)
+
+
+cdef inline void set_stop_op(Op* op) noexcept nogil:
+    memset(op, 0, sizeof(Op))
+    op.fn = h_stop
 
 
 cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) noexcept nogil:
@@ -49,7 +67,8 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
     cdef Mach* m = c.m
     cdef u32 off = lin & 4095
     cdef u64 addr = <u64>(host - m.ram) + off
-    cdef Block* b = blocks.new_block(m, max_insns + 3)
+    cdef Block* b = blocks.new_block(m, max_insns + 4)
+    cdef bint stops = c.n_stops != 0
     cdef u32 n = 0, pos = 0, k
     cdef int length
     cdef Op* op
@@ -63,13 +82,21 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
     b.addr = addr
     b.mode = c.mode
     op = b.ops
-    if jit_mode(c):
+    if stops and stop_in_some_page(c, off):
+        if c.mode & M_LIM:
+            set_limit_op(op)
+            op += 1
+        set_stop_op(op)
+        op += 1
+    elif jit_mode(c):
         set_warm_op(op)
         op += 1
     elif c.mode & M_LIM:
         set_limit_op(op)
         op += 1
     while True:
+        if stops and n and stop_in_some_page(c, off + pos):
+            break
         length = decode(c, c.mode, host + off + pos, 4096 - off - pos, pos, op)
         if length == DEC_MORE:
             if n:
@@ -191,10 +218,6 @@ cdef Block* single_block(Cpu* c, u64 pc, u64 lin, u8* host) noexcept nogil:
     return b
 
 
-cdef inline u64 lin_of(Cpu* c, u64 pc) noexcept nogil:
-    return pc if c.mode & M_CODE64 else <u32>(c.seg[CS].base + pc)
-
-
 cdef Block* lookup(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
     """The block at pc in the present mode, none of it beyond CS's limit. NULL: fault pending."""
     cdef Block* b = any_block(c, pc, cacheable)
@@ -309,13 +332,15 @@ cdef enum:
     RUN_ERROR = 5
     RUN_INTACK = 6          # an external interrupt is to be acknowledged by Python
     RUN_INIT = 7
-    RUN_STOP = 8            # a Python breakpoint address
+    RUN_STOP = 8            # a debugger's breakpoint
     RUN_EVENT = 9           # an exception or interrupt was delivered, and the caller wants to know
+    RUN_WATCH = 10          # a debugger's watched memory was accessed
 
 cdef struct Mark:           # what had been when run() last looked around: a guest can fault for ever and retire nothing
     u64 events
     u64 icount
     u64 most                # events until run() has another look: BARRAGE, or 0 to come back after each
+    bint held               # a debugger's step: INTR and NMI have to wait
 
 
 cdef inline int ended(Cpu* c) noexcept nogil:
@@ -336,6 +361,8 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
         # ---- the outside world, once a quantum (the budget is ours alone; others set exit_request)
         if c.budget <= 0 or c.leave_req or c.n_exc + c.n_irq - mark.events > mark.most:
             c.leave_req = 0
+            if dbg(c).hit:
+                return RUN_WATCH
             if c.m.code_full:
                 blocks.flush_all(c.m)
                 mmu.bump_jc(c)
@@ -372,26 +399,26 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
                 if not deliver_debug(c, c.pc):
                     return ended(c)
                 continue
-            if c.pending & PEND_NMI and not c.nmi_blocked and not shadow & SHADOW_SS:
+            if c.pending & PEND_NMI and not mark.held and not c.nmi_blocked and not shadow & SHADOW_SS:
                 c.pending &= ~<u32>PEND_NMI
                 c.halted = 0
                 if not deliver_nmi(c, c.pc):
                     return ended(c)
                 continue
-            if c.pending & PEND_INTR and c.eflags & F_IF and not shadow:
+            if c.pending & PEND_INTR and c.eflags & F_IF and not shadow and not mark.held:
                 return RUN_INTACK
         if c.halted:
             return RUN_HALTED
         # ---- run
         stepping = (c.eflags & F_TF) != 0
-        alone = stepping or c.single or (shadow and c.pending) or (c.dr[7] & 0xff and code_bp(c)) or c.n_stops
+        alone = stepping or c.single or (shadow and c.pending) or (c.dr[7] & 0xff and code_bp(c))
         if alone:
             if c.dr[7] & 0xff and not shadow & SHADOW_CODE and exec_breakpoint(c, c.pc):
                 if not deliver_debug(c, c.pc):
                     return ended(c)
                 continue
-            if c.n_stops and stop_here(c):
-                return RUN_STOP
+        if c.n_stops and not c.skip_stop and breakpoint_at(c, lin_of(c, c.pc)):
+            return RUN_STOP
         c.exit = EXIT_NONE
         b = lookup(c, c.pc, not alone)
         if b is NULL:
@@ -436,6 +463,7 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
             take_back(c)
             c.dr6_pending = 0
             c.pending &= ~<u32>PEND_DEBUG
+            dbg(c).hit = 0
             if not deliver_exception(c, c.pc):
                 return ended(c)
         elif c.exit == EXIT_INT:
@@ -463,17 +491,6 @@ cdef inline bint code_bp(Cpu* c) noexcept nogil:
     cdef int i
     for i in range(4):
         if c.dr[7] >> (2 * i) & 3 and not c.dr[7] >> (16 + 4 * i) & 3:
-            return 1
-    return 0
-
-
-cdef inline bint stop_here(Cpu* c) noexcept nogil:
-    cdef u32 i
-    if c.skip_stop:
-        c.skip_stop = 0
-        return 0
-    for i in range(c.n_stops):
-        if c.stops[i] == lin_of(c, c.pc):
             return 1
     return 0
 
@@ -578,7 +595,8 @@ cdef class Clock:
         self.k.deadline = ns
 
 
-REASONS = ("budget", "deadline", "exit_request", "halted", "shutdown", "error", "intack", "init", "breakpoint", "event")
+REASONS = ("budget", "deadline", "exit_request", "halted", "shutdown", "error", "intack", "init", "breakpoint", "event",
+           "watchpoint")
 
 cdef class CpuCore:
     """One x86 CPU. Its state is a C struct; registers are read and set by the names of state_regs."""
@@ -630,6 +648,8 @@ cdef class CpuCore:
                 self.clock.c = NULL
             free(self.c.cpuid_tab)
             free_pcids(self.c)
+            free(dbg(self.c).stops)
+            free(dbg(self.c).watch)
             aligned_free(self.c)
 
     def load_cpuid(self):
@@ -663,11 +683,11 @@ cdef class CpuCore:
 
     # ------------------------------------------------------------------------------------------- running
 
-    def run(self, u64 max_insns=<u64>1 << 62, bint events=False):
+    def run(self, u64 max_insns=<u64>1 << 62, bint events=False, bint held=False):
         """Run until something happens; returns one of REASONS. An exception of a device is raised here.
 
         With `events` it also comes back, with 'event', when an interrupt or exception has been delivered and the first
-        instruction of its handler is next.
+        instruction of its handler is next. `held`: as a debugger steps, past breakpoints, interrupts and NMIs waiting.
         """
         cdef int why
         cdef u32 vector
@@ -679,6 +699,8 @@ cdef class CpuCore:
         mark.events = self.c.n_exc + self.c.n_irq
         mark.icount = ~<u64>0
         mark.most = 0 if events else BARRAGE
+        mark.held = held
+        self.c.skip_stop = held
         try:
             while True:
                 if self.icount >= stop_at:
@@ -725,8 +747,8 @@ cdef class CpuCore:
         self.c.budget = 0
 
     def step(self):
-        """One instruction (monitor, gdb)."""
-        return self.run(1)
+        """One instruction, or the delivery of the exception that it raises."""
+        return self.run(1, True, True)
 
     def init(self):
         """INIT: as reset, but TSC, MSRs, caches and FPU state stay (SDM vol. 3, table 9-1)."""
@@ -763,18 +785,70 @@ cdef class CpuCore:
             mmu.flush_tlb(self.c, True)
             self.c.leave_req = 1
 
-    def set_stops(self, list addrs):
-        """Linear addresses at which run() returns 'breakpoint' (debuggers; at most 32)."""
-        if len(addrs) > 32:
-            raise ValueError("at most 32 breakpoints")
-        for i, a in enumerate(addrs):
-            self.c.stops[i] = a
-        self.c.n_stops = len(addrs)
-        mmu.update_mode(self.c)
+    def set_stops(self, addrs):
+        """Linear addresses at which run() returns 'breakpoint' before the instruction; they replace those set before.
 
-    def skip_stop(self):
-        """Step over a breakpoint at the present pc once."""
-        self.c.skip_stop = 1
+        It does so at once where the CPU stands at one: step() goes past it.
+        """
+        cdef set new = set(addrs)
+        cdef set old = {dbg(self.c).stops[i] for i in range(self.c.n_stops)}
+        cdef Debugger* d = dbg(self.c)
+        cdef u64* changed
+        cdef u64* stops
+        cdef u32 n = 0
+        self.between_runs("set_stops")
+        if new == old:
+            return
+        stops = <u64*>calloc(len(new) + 1, sizeof(u64))
+        changed = <u64*>calloc(len(new ^ old), sizeof(u64))
+        try:
+            if stops is NULL or changed is NULL:
+                raise MemoryError()
+            for n, addr in enumerate(new):
+                stops[n] = addr
+            for n, addr in enumerate(new ^ old):
+                changed[n] = addr
+            blocks.kill_at(self.memory.m, changed, <u32>len(new ^ old))
+            d.stops, stops = stops, d.stops
+            self.c.n_stops = <u32>len(new)
+            memset(d.filter, 0, sizeof(d.filter))
+            for addr in new:
+                d.filter[(addr >> 6) & 15] |= <u64>1 << (addr & 63)
+        finally:
+            free(stops)
+            free(changed)
+
+    def set_watches(self, list watches):
+        """(linear address, bytes, kinds: 'r', 'w' or 'rw') of memory that run() returns 'watchpoint' for, after an access."""
+        cdef Debugger* d = dbg(self.c)
+        cdef Watch* watch
+        self.between_runs("set_watches")
+        watch = <Watch*>calloc(len(watches) + 1, sizeof(Watch))
+        if watch is NULL:
+            raise MemoryError()
+        try:
+            for i, (addr, size, kinds) in enumerate(watches):
+                watch[i].addr = addr
+                watch[i].size = size
+                watch[i].kind = (WATCH_READ if "r" in kinds else 0) | (WATCH_WRITE if "w" in kinds else 0)
+        except BaseException:
+            free(watch)
+            raise
+        free(d.watch)
+        d.watch = watch
+        d.n_watch = <u32>len(watches)
+        d.hit = 0
+        mmu.flush_tlb(self.c, True)
+
+    def take_watch(self):
+        """Index of the watch that was hit, forgotten by that; None without one. run() goes no further before."""
+        cdef u32 hit = dbg(self.c).hit
+        dbg(self.c).hit = 0
+        return hit - 1 if hit else None
+
+    cdef between_runs(self, str what):
+        if self.c.running:
+            raise RuntimeError(f"Cpu.{what}() while the CPU runs")
 
     @property
     def a20(self):

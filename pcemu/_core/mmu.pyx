@@ -9,6 +9,7 @@ from libc.string cimport memcpy, memset
 
 from pcemu._core.state cimport *
 from pcemu._core cimport blocks
+from pcemu._core.debug cimport WATCH_READ, WATCH_WRITE, dbg, watch_at
 from pcemu._core.simd cimport MXCSR_CONTROL, fp_enter, fp_leave, fp_quiet, get_mxcsr, set_mxcsr
 
 cdef extern from "time.h" nogil:
@@ -648,10 +649,17 @@ cdef inline u8* ram_page(Mach* m, u64 pa, int acc, Range** out) noexcept nogil:
     return m.ram + r.off + (page - r.start)
 
 
-cdef inline bint watched(Cpu* c, u64 va, u64 size) noexcept nogil:
-    """Does a data breakpoint of DR7 touch [va, va+size)?  (execution breakpoints are the engine's)"""
+cdef inline bint watching(Cpu* c) noexcept nogil:
+    """Is any memory watched, by the guest or by a debugger?"""
+    return c.dr[7] & 0xff or dbg(c).n_watch
+
+
+cdef bint watched(Cpu* c, u64 va, u64 size) noexcept nogil:
+    """Does a data breakpoint of DR7, or a debugger's, touch [va, va+size)?  (execution breakpoints are the engine's)"""
     cdef int i
     cdef u64 n
+    if dbg(c).n_watch and watch_at(c, va, size, WATCH_READ | WATCH_WRITE):
+        return 1
     if not c.dr[7] & 0xff:
         return 0
     for i in range(4):
@@ -667,11 +675,23 @@ cdef inline u64 bp_len(Cpu* c, int i) noexcept nogil:
     return 1 if n == 0 else 2 if n == 1 else 4 if n == 3 else 8
 
 
+cdef void note_debugger(Cpu* c, u64 va, u64 size, u32 kinds) noexcept nogil:
+    """A debugger's watches: the engine leaves after the instruction."""
+    cdef u32 hit = watch_at(c, va, size, kinds)
+    if hit and not dbg(c).hit:
+        dbg(c).hit = hit
+        c.leave_req = 1
+
+
 cdef void note_watch(Cpu* c, u64 va, u64 size, int acc) noexcept nogil:
     """Data breakpoints are traps: record DR6 bits, the engine delivers #DB after the instruction (SDM vol. 3, 17.3.1.2)."""
     cdef int i
     cdef u64 n
     cdef u32 rw
+    if dbg(c).n_watch:
+        note_debugger(c, va, size, WATCH_READ if acc == ACC_READ else WATCH_WRITE)
+    if not c.dr[7] & 0xff:
+        return
     for i in range(4):
         rw = c.dr[7] >> (16 + 4 * i) & 3
         if rw == 0 or not c.dr[7] >> (2 * i) & 3 or rw == 1 and acc != ACC_WRITE or rw == 2:
@@ -693,7 +713,7 @@ cdef void remember(Cpu* c, u32 mmu, u64 va, int acc, Walk* w) noexcept nogil:
     cdef u8* host = ram_page(c.m, w.pa, acc, &r)
     if host is NULL:
         return
-    if c.dr[7] & 0xff and acc != ACC_EXEC and watched(c, va & ~<u64>4095, 4096):
+    if watching(c) and acc != ACC_EXEC and watched(c, va & ~<u64>4095, 4096):
         return
     if acc == ACC_WRITE:
         pg = &c.m.pages[<u64>(host - c.m.ram) >> 12]
@@ -758,7 +778,7 @@ cdef u8* ld_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     p = l2_read(c, va, size)
     if p is not NULL:
         return p
-    if c.dr[7] & 0xff and watched(c, va, size):
+    if watching(c) and watched(c, va, size):
         if need_single(c, op):
             return NULL
         note_watch(c, va, size, ACC_READ)
@@ -833,7 +853,7 @@ cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcep
     if p is not NULL:
         memcpy(p, src, size)
         return 1
-    if c.dr[7] & 0xff and watched(c, va, size):
+    if watching(c) and watched(c, va, size):
         if need_single(c, op):
             return 0
         note_watch(c, va, size, ACC_WRITE)
@@ -888,9 +908,11 @@ cdef u8* rw_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     p = l2_write(c, va, size)
     if p is not NULL:
         return p
-    if c.dr[7] & 0xff and watched(c, va, size):
+    if watching(c) and watched(c, va, size):
         if need_single(c, op):
             return NULL
+        if dbg(c).n_watch:
+            note_debugger(c, va, size, WATCH_READ)
         note_watch(c, va, size, ACC_WRITE)
     n = 4096 - (va & 4095)
     if n > <u32>size:
@@ -934,7 +956,7 @@ cdef u8* ram_for_write(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     p = l2_write(c, va, size)
     if p is not NULL:
         return p
-    if (va & 4095) + size > 4096 or (c.dr[7] & 0xff and watched(c, va, size)):
+    if (va & 4095) + size > 4096 or (watching(c) and watched(c, va, size)):
         return NULL
     if not xlate(c, va, ACC_WRITE, c.cpl, &pa):
         return NULL
@@ -1020,6 +1042,8 @@ cdef bint access_at(Cpu* c, u64 va, int size, u32 cpl, bint implicit, int acc, u
     cdef u64 pa[2]
     cdef int i, n, parts
     va = wrap(c, va)
+    if dbg(c).n_watch:
+        note_debugger(c, va, size, WATCH_READ if acc == ACC_READ else WATCH_WRITE)
     n = 4096 - (va & 4095)
     parts = 1 if n >= size else 2
     if n > size:
@@ -1159,7 +1183,7 @@ cdef void update_mode(Cpu* c) noexcept nogil:
         m |= M_OSXSAVE
         if (c.xcr0 & 6) == 6:
             m |= M_AVX
-    if c.eflags & F_TF or c.n_stops or (c.dr[7] & 0xff and code_breakpoints(c)):
+    if c.eflags & F_TF or (c.dr[7] & 0xff and code_breakpoints(c)):
         m |= M_TF
     if c.eflags & F_AC and c.cr0 & CR0_AM and c.cpl == 3:
         m |= M_AC

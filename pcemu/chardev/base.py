@@ -64,6 +64,7 @@ class Chardev:
         self._limit = FLUSH_SIZE        # queued bytes that need attention
         self._lossy = False
         self._pumping = False           # a delivery of pending input is scheduled
+        self.refuse_others = False          # a socket closes further connections at once, instead of letting them wait
         self.accept_descriptors = False     # a Unix socket takes SCM_RIGHTS too (monitors)
         self.received_fds: list[int] = []   # of the last message that had any
         self._log_fd = _open_log(machine, opts)

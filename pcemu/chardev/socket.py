@@ -176,7 +176,11 @@ class SocketChardev(Chardev):
             sock, _ = self._listener.accept()
         except OSError:
             return
-        self.machine.remove_reader(self._listener.fileno())     # the next client waits until this one leaves
+        if self._sock is not None:
+            sock.close()
+            return
+        if not self.refuse_others:
+            self.machine.remove_reader(self._listener.fileno())     # the next client waits until this one leaves
         self._connected(sock)
 
     def _connected(self, sock: socket.socket) -> None:

@@ -87,6 +87,14 @@ def debugcon(c: Context) -> None:
     c.config.debugcon = c.value
 
 
+def gdb(c: Context) -> None:
+    c.config.gdb = None if c.value == "none" else c.value
+
+
+def gdb_default(c: Context) -> None:
+    c.config.gdb = "tcp::1234"
+
+
 def echr(c: Context) -> None:
     try:
         value = parse_int(c.value)
@@ -279,8 +287,9 @@ def trace(c: Context) -> None:
 HOST_OPTIONS: dict[str, Callable[[Context], None]] = {
     f.__name__: f
     for f in (
-        chardev, serial, parallel, monitor, mon, qmp, qmp_pretty, qtest, qtest_log, debugcon, echr, nographic, no_reboot,
-        no_shutdown, action, watchdog_action, paused, data_dir, rtc, rtc_td_hack, localtime, startdate, icount, seed, log,
+        chardev, serial, parallel, monitor, mon, qmp, qmp_pretty, qtest, qtest_log, debugcon, gdb, gdb_default, echr,
+        nographic, no_reboot, no_shutdown, action, watchdog_action, paused, data_dir, rtc, rtc_td_hack, localtime, startdate,
+        icount, seed, log,
         log_file, trace,
     )
 }  # fmt: skip

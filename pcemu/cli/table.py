@@ -131,8 +131,8 @@ D                     | FILE | log_file | log into a file, not to standard error
 dfilter               | RANGE[,...] | - | log only these addresses
 trace                 | [[enable=]PATTERN][,events=FILE][,file=FILE] | trace | report trace events ('-trace help' lists them)
 singlestep            | | no_op | accepted, no effect
-gdb                   | DEV | - | wait for gdb there
-s                     | | - | the same as -gdb tcp::1234
+gdb                   | DEV | gdb | a debugger may connect there: tcp::1234, unix:PATH,server=on,wait=off, stdio, chardev:ID
+s                     | | gdb_default | the same as -gdb tcp::1234
 plugin                | [file=]FILE[,...] | - | load a plugin
 enable-sync-profile   | | - | profile locks
 # Display, network and disks

@@ -40,6 +40,8 @@ def build(machine: Machine) -> None:
     _build_monitors(machine)
     if config.qtest is not None:
         _build_qtest(machine, config.qtest)
+    if config.gdb is not None:
+        open_gdb(machine, config.gdb)
     _check_traces(machine)
     _load_images(machine)
     machine.reset_all()
@@ -128,6 +130,25 @@ def _build_qtest(machine: Machine, spec: str) -> None:
     backend = _stream(machine, spec, "qtest", "qtest")
     if backend is not None:
         machine.qtest = QtestServer(machine, backend, machine.config.qtest_log)
+
+
+def open_gdb(machine: Machine, spec: str) -> None:
+    """-gdb DEV, gdbserver DEV: let a debugger connect there, and nowhere else; 'none' for nowhere."""
+    from pcemu import chardev
+    from pcemu.debug.gdbstub import GdbStub
+    from pcemu.monitor import Shell
+
+    if machine.debugger is not None:
+        old, machine.debugger = machine.debugger, None
+        old.close()
+        if old.chardev.id == "gdb":
+            old.chardev.close()
+            machine.chardevs.pop("gdb", None)
+    if spec.startswith("tcp:"):
+        spec += ",server=on,wait=off,nodelay=on"
+    backend = chardev.from_spec(machine, spec, "gdb", device="gdb")
+    if backend is not None:
+        machine.debugger = GdbStub(machine, backend, Shell(machine).run)
 
 
 def add_user_device(machine: Machine, wanted: DeviceConfig) -> Device:

@@ -132,6 +132,7 @@ class MachineConfig:
     debugcon: str | None = None
     qtest: str | None = None  # -qtest: as after -monitor
     qtest_log: str | None = None  # a file, "none", or None: standard error
+    gdb: str | None = None  # -gdb: where a debugger may connect
     escape_char: int = 1  # of multiplexed consoles: Ctrl-A
     smbios: list[dict[str, str]] = field(default_factory=list)
     fw_cfg: list[FwCfgEntry] = field(default_factory=list)

@@ -28,14 +28,14 @@ class CpuLog:
         self._events = self._count_events()
         self._logged = -1
 
-    def run(self, budget: int) -> str:
-        """As Cpu.run()."""
+    def run(self, budget: int, events: bool = False, held: bool = False) -> str:
+        """As Cpu.run(); that an event was delivered shows in the count only."""
         cpu = self.cpu
         for _ in range(min(budget, CHUNK)):
             if not cpu.halted and not cpu.event_due and cpu.icount != self._logged:
                 self._logged = cpu.icount  # run() may come back for a timer before it ran anything
                 self._before()
-            reason: str = cpu.run(1, events=True)
+            reason: str = cpu.run(1, True, held)
             if self._int:
                 self._after()
             if reason == "event":

@@ -26,6 +26,8 @@ SLICE_NS = 1_500_000  # how long the guest runs before the host's files are look
 SLICE_INSNS = 100_000  # the same with instruction-count time, where the clock says nothing about the host
 CATCH_UP_NS = 10_000_000  # host-clock time never jumps further than this between two slices
 CPU_LOG_ITEMS = frozenset(("in_asm", "exec", "cpu", "int"))
+STEP_NOIRQ, STEP_NOTIMER = 2, 4  # of debug_step()
+STOPPED = ("breakpoint", "watchpoint")  # what Cpu.run() returns for a debugger
 MAX_STATE_DUMPS = 1  # a guest that triple-faults for ever must not fill a disk
 
 
@@ -81,6 +83,8 @@ class Machine(MachineBase):
         self._failure: BaseException | None = None
         self._inside_cpu = False
         self._cpu_log: CpuLog | None = None
+        self.debugger: Any = None  # the gdb stub (-gdb)
+        self._step: tuple[int, bool] | None = None  # it wants one instruction: how, and whether to go on after it
         self._dumps = 0
         self._seen_ns = 0  # virtual time when we last looked, to notice that the host starved us
         self._was_busy = False  # the last slice ended in the middle of the guest's work
@@ -175,7 +179,7 @@ class Machine(MachineBase):
         return self.exit_reason
 
     def step(self, count: int = 1) -> int:
-        """Run `count` instructions (fewer if the guest halts for good or ends); returns how many ran."""
+        """Run `count` instructions (fewer if the guest halts for good, ends or is at a breakpoint); returns how many ran."""
         cpu = self.cpu
         start: int = cpu.icount
         was_running = self.status == "running"
@@ -193,6 +197,8 @@ class Machine(MachineBase):
                     if deadline == NEVER or self._requests:
                         break
                     self.clock.advance_to(deadline)
+                elif reason in STOPPED:
+                    break
         finally:
             if not was_running:
                 self.clock.stop()
@@ -205,6 +211,8 @@ class Machine(MachineBase):
                 self._serve_requests()
                 return True
             return False
+        if self._step is not None:
+            return self._run_step(*self._step)
         end = monotonic_ns() + SLICE_NS
         cpu, clock = self.cpu, self.clock
         self._limit_catch_up()
@@ -230,7 +238,7 @@ class Machine(MachineBase):
                     busy = True
                 elif deadline > clock.now():
                     break
-            elif reason == "breakpoint":
+            elif reason in STOPPED:
                 self.stop("debug")
             if monotonic_ns() >= end:
                 break
@@ -241,15 +249,15 @@ class Machine(MachineBase):
         self._was_busy = cpu.runnable
         return busy
 
-    def _run_cpu(self, budget: int) -> str:
+    def _run_cpu(self, budget: int, events: bool = False, held: bool = False, timers: bool = True) -> str:
         core = self.clock.core
-        deadline = self.clock.next_deadline()
+        deadline = self.clock.next_deadline() if timers else NEVER
         if not self.icount_mode:
             deadline = min(deadline, self.clock.now() + SLICE_NS)
         core.deadline = deadline
         self._inside_cpu = True
         try:
-            reason: str = self.cpu.run(budget) if self._cpu_log is None else self._cpu_log.run(budget)
+            reason: str = (self._cpu_log or self.cpu).run(budget, events, held)
         finally:
             self._inside_cpu = False
         if not self.icount_mode:
@@ -257,6 +265,50 @@ class Machine(MachineBase):
             if late > 0:
                 self.clock.hold_back(late)
         return reason
+
+    # -- single steps of a debugger ---------------------------------------------------------------------------
+
+    def debug_step(self, flags: int, go_on: bool = False) -> None:
+        """Run one instruction, or the delivery of the exception it raises, and stop ('debug'), or go on if `go_on`.
+
+        flags: STEP_NOIRQ, interrupts have to wait; STEP_NOTIMER, timers too. A halted processor waits first for what ends that,
+        and stops at the first instruction of the handler.
+        """
+        self._step = (flags, go_on)
+        self.cont()
+
+    def cancel_step(self) -> None:
+        """The debugger has gone."""
+        self._step = None
+
+    def _run_step(self, flags: int, go_on: bool) -> bool:
+        """As run_slice()."""
+        cpu, clock = self.cpu, self.clock
+        held = bool(flags & STEP_NOIRQ) and not cpu.halted
+        timers = cpu.halted or not flags & STEP_NOTIMER
+        if timers:
+            clock.run_due()
+        if self._requests:
+            self._serve_requests()
+            return True
+        if not held and not cpu.halted:
+            cpu.set_stops(())  # not the one it stands at; the debugger sets them all again before it lets the machine run
+        reason = self._run_cpu(1, True, held, timers)
+        if reason == "halted":
+            deadline = clock.next_deadline()
+            if self._jump_when_idle and deadline != NEVER:
+                clock.advance_to(deadline)
+                return True
+            self._idle_since = monotonic_ns()
+            return deadline <= clock.now()
+        if reason in ("deadline", "exit_request"):
+            return True
+        self._step = None
+        if reason == "shutdown":
+            self._triple_fault()
+        if not go_on or reason in STOPPED:
+            self.stop("debug")
+        return True
 
     def idle_seconds(self) -> float | None:
         """How long to sleep while the guest is halted."""
@@ -331,6 +383,7 @@ class Machine(MachineBase):
         if self.status == "running":
             self.clock.stop()
             self._request_exit()
+        self._step = None
         self.status = status
         self.guest_runs = False
 
@@ -434,6 +487,8 @@ class Machine(MachineBase):
     def _end(self, reason: ExitReason) -> None:
         self._halt("shutdown")
         self.exit_reason = reason
+        if self.debugger is not None:
+            self.debugger.ended(reason.status)
         self.loop.stop()
 
     def _triple_fault(self) -> None:

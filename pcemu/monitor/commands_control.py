@@ -70,6 +70,19 @@ def quit_(ctx: Context) -> None:
     ctx.machine.quit(0)
 
 
+@command("gdbserver", "device:s?", params="[device]",
+         help="start gdbserver on given device (default 'tcp::1234'), stop with 'none'")
+def gdbserver(ctx: Context, device: str | None) -> str:
+    from pcemu.machine.builder import open_gdb
+
+    device = device or "tcp::1234"
+    try:
+        open_gdb(ctx.machine, device)
+    except PcemuError as error:
+        return f"Could not open gdbserver on device '{device}': {error}\n"
+    return "Disabled gdbserver\n" if device == "none" else f"Waiting for gdb connection on device '{device}'\n"
+
+
 @command("cpu", "index:i", params="index", help="set the default CPU")
 def cpu(ctx: Context, index: int) -> str:
     if not 0 <= index < len(ctx.machine.cpus):

@@ -169,7 +169,7 @@ class FakeCpu:
         self.resets += 1
         self.halted = False
 
-    def run(self, max_insns: int = 2**62) -> str:
+    def run(self, max_insns: int = 2**62, events: bool = False, held: bool = False) -> str:
         if self.exit_requested:
             self.exit_requested = False
             return "exit_request"
