@@ -505,6 +505,7 @@ cdef void write_stubs(J* j) noexcept nogil:
     cdef u8* over
     j.xv = j.xd = 0
     j.wide = 0
+    j.x87.on = 0
     while i < j.n_stubs:                # far jumps add more
         if j.end - j.p < MARGIN:
             j.failed = 1
@@ -563,10 +564,10 @@ cdef void write_stubs(J* j) noexcept nogil:
             x_move(j, 0x0F28, s.xback)
             jmp_rx(j, s.back + j.rx)
         elif s.kind == STUB_OTHER:
-            if not s.synced:
+            if not s.synced or s.x87.on:
                 st_env(j, 3, H_CX, AT_VAL)
             leave_state(j, s)
-            if not s.synced:
+            if not s.synced or s.x87.on:
                 ld_env(j, 3, H_CX, AT_VAL)
             j.cur = CUR_ENV
             j.synced = 1
