@@ -1,5 +1,6 @@
 """Emitters: jumps, calls and returns, which end a block (jit.pyx explains)."""
 from pcemu._core.emit cimport *
+from pcemu._core cimport mmu
 
 
 cdef void goto_thunk(J* j, u32 cc, bint flat) noexcept nogil:
@@ -264,6 +265,64 @@ cdef bint e_ret(J* j, Op* op, EmitRow r) noexcept nogil:
     return 1
 
 
+cdef extern from *:
+    """
+    #define PCEMU_CLOCK(f) ((int)offsetof(struct __pyx_t_5pcemu_5_core_5state_ClockState, f))
+    """
+    enum:
+        CLOCK_DEADLINE "PCEMU_CLOCK(deadline)"
+        CLOCK_OFFSET "PCEMU_CLOCK(offset)"
+        CLOCK_SEEN "PCEMU_CLOCK(seen)"
+        CLOCK_ANCHOR_TSC "PCEMU_CLOCK(anchor_tsc)"
+        CLOCK_ANCHOR_NS "PCEMU_CLOCK(anchor_ns)"
+        CLOCK_RATE "PCEMU_CLOCK(rate)"
+
+
+cdef bint e_time(J* j, Op* op, EmitRow r) noexcept nogil:
+    """RDTSC, as mmu.read_tsc() while the host's counter stands in for its clock; the handler when it is time to look at that."""
+    cdef ClockState* k = j.c.clk
+    if k.icount or not k.quick or not k.rate:
+        return 0
+    will_write(j, RAX, 0)
+    will_write(j, RDX, 0)
+    if j.mode >> M_CPL_SHIFT & 3:
+        rm(j, 2, 0xF7, 0, H_ENV, AT_CR4)
+        e32(j, CR4_TSD)
+        new_stub(j, jcc_fwd(j, 5), STUB_SLOW)
+    e8(j, 0x0F)
+    e8(j, 0x31)
+    rr(j, 3, 0xC1, 4, H_DX)
+    e8(j, 32)
+    rr(j, 3, 0x0B, H_AX, H_DX)
+    mov_imm(j, H_T, <u64>k)
+    mov(j, H_CX, H_AX)
+    rm(j, 3, 0x2B, H_CX, H_T, CLOCK_ANCHOR_TSC)
+    rr(j, 3, 0x81, 7, H_CX)
+    e32(j, mmu.QUICK_SPAN)
+    new_stub(j, jcc_fwd(j, 7), STUB_SLOW)
+    rm(j, 3, 0x0FAF, H_CX, H_T, CLOCK_RATE)
+    rr(j, 3, 0xC1, 5, H_CX)
+    e8(j, 32)
+    rm(j, 3, 0x03, H_CX, H_T, CLOCK_ANCHOR_NS)
+    rm(j, 3, 0x2B, H_CX, H_T, CLOCK_OFFSET)
+    mov(j, H_DX, H_CX)
+    rm(j, 3, 0x2B, H_DX, H_T, CLOCK_DEADLINE)
+    rr(j, 3, 0x81, 7, H_DX)
+    e32(j, mmu.CATCH_UP)
+    new_stub(j, jcc_fwd(j, 15), STUB_SLOW)
+    rm(j, 3, 0x3B, H_CX, H_T, CLOCK_SEEN)
+    new_stub(j, jcc_fwd(j, 12), STUB_SLOW)
+    rm(j, 3, 0x89, H_CX, H_T, CLOCK_SEEN)
+    rm(j, 3, 0x03, H_CX, H_ENV, AT_TSC)
+    rr(j, 2, 0x8B, H_AX, H_CX)
+    rr(j, 3, 0xC1, 5, H_CX)
+    e8(j, 32)
+    rr(j, 2, 0x8B, H_DX, H_CX)
+    j.in_host = HOST_NONE
+    return 1
+
+
+emitters[E_TIME] = e_time
 emitters[E_JCC] = e_jcc
 emitters[E_LOOP] = e_loop
 emitters[E_JMP] = e_jmp

@@ -27,6 +27,8 @@ cdef extern from *:
         AT_JTMP "PCEMU_AT(jtmp)"
         AT_JDELTA "PCEMU_AT(jdelta)"
         AT_VAL "PCEMU_AT(lbuf)"         # an operand that waits
+        AT_CR4 "PCEMU_AT(cr4)"
+        AT_TSC "PCEMU_AT(tsc_offset)"
         AT_SEG "PCEMU_AT(seg)"          # of a Seg: base, limit at 8, flags at 12
         AT_JC "PCEMU_AT(jc)"
         AT_VEC "PCEMU_AT(vec)"
@@ -243,7 +245,7 @@ cdef extern from "gen/emit.h" nogil:
     enum:
         E_NONE, E_MOV, E_ALU, E_TEST, E_ADC, E_UNARY, E_LEA, E_MOVX, E_SHIFT, E_ROTATE, E_IMUL, E_MUL, E_DIV, E_PUSH, E_POP, E_LEAVE, E_BMI
         E_JCC, E_LOOP, E_JMP, E_CALL, E_JMPI, E_RET, E_SETCC, E_CMOVCC, E_CBW, E_CWD, E_BSWAP, E_XCHG, E_NOP, E_BT, E_SCAN, E_CMPXCHG
-        E_XADD, E_SHD, E_DIR, E_VEC, E_VST, E_VTOG, E_GTOV, E_VZERO, E_VFLAGS, E_X87
+        E_XADD, E_SHD, E_DIR, E_TIME, E_VEC, E_VST, E_VTOG, E_GTOV, E_VZERO, E_VFLAGS, E_X87
         FORM_NONE, FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_R, FORM_M, FORM_I, FORM_J, FORM_RC, FORM_MC, FORM_RRI, FORM_RMI
         FORM_RRC, FORM_MRI, FORM_RO, FORM_OR, FORM_RRR, FORM_RRM, FORM_RMR, FORM_RRRI, FORM_RRMI, FORM_RRRR, FORM_RRMR
         V_ALIGNED, V_WHOLE, V_DEST, V_SELF, V_FP, V_XMM0, ENC_SWAP, ENC_VVVV

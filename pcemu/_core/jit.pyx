@@ -737,7 +737,7 @@ cdef Block* follower(J* j, Trace* x, Block* b, int* slot) noexcept nogil:
     cdef bint wide = r.size == 1 and b.mode & M_CODE_MASK != M_CODE16      # cut to 16 bits: the handler's
     cdef s64 to[3]
     to[0] = to[1] = to[2] = -1
-    if not last.props & OP_END:
+    if not last.props & OP_END or r.cls == E_TIME:
         to[0] = <s64>(b.addr & 4095) + <s64>b.nbytes
     elif wide:
         return NULL
@@ -1003,7 +1003,7 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
             return 0
     if j.loop:
         close_loop(j, head[0])
-    elif not op.props & OP_END:
+    elif not op.props & OP_END or r.cls == E_TIME:
         j.op = op + 1
         home(j)
         x_flush(j)

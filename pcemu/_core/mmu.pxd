@@ -106,6 +106,11 @@ cdef inline void set_jckey(Cpu* c) noexcept nogil:
     c.jckey = <u64>(c.jc_user if c.cpl == 3 else c.jc_kernel) << 32 | c.mode
 
 
+cdef enum:
+    CATCH_UP = 10000000     # ns of virtual time that may be seen to pass at once
+    QUICK_SPAN = 1 << 21    # ticks of the host's counter between two looks at its clock
+
+
 cdef s64 clock_ns(Cpu* c) noexcept nogil
 cdef s64 host_ns() noexcept nogil
 cdef s64 guest_ns(ClockState* k, s64 ns) noexcept nogil

@@ -1628,10 +1628,6 @@ cdef s64 clock_ns(Cpu* c) noexcept nogil:
     return host_ns() - k.offset if k.running else k.frozen
 
 
-cdef enum:
-    CATCH_UP = 10000000     # ns
-
-
 cdef bint look_at_clock(ClockState* k, u64 tsc) noexcept nogil:
     """Note what the host's clock says at its counter's value `tsc`, just read. False if that took too long to be worth
     anything (the host ran something else meanwhile)."""
@@ -1652,7 +1648,7 @@ cdef s64 quick_ns(ClockState* k) noexcept nogil:
     """The host's clock by its time-stamp counter, whose rate is measured as we go: half the cost. It is never further than
     a millisecond from a look at the clock itself."""
     cdef u64 tsc = host_tsc()
-    if not k.rate or tsc - k.anchor_tsc > <u64>1 << 21:
+    if not k.rate or tsc - k.anchor_tsc > QUICK_SPAN:
         if not look_at_clock(k, tsc) or not k.rate:
             return host_ns()
     return k.anchor_ns + <s64>((tsc - k.anchor_tsc) * k.rate >> 32)

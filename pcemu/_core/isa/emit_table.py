@@ -78,7 +78,7 @@ RULES: list[tuple[str, str, str, str, str]] = [
     ("cwd", "cwd", "", "dx", ""),
     ("bswap", "bswap", "r", "1", ""),
     ("xchg", "xchg", "rr mr", "1 2", ""),
-    ("nop", "nope nop90 endbr prefetchnta prefetcht0 prefetcht1 prefetcht2 prefetchw", "* m", "nowhere", ""),
+    ("nop", "fence pause nope nop90 endbr prefetchnta prefetcht0 prefetcht1 prefetcht2 prefetchw", "* m", "nowhere", ""),
     ("nop", "nop90", "rr", "1 2", ""),
     ("bt", "bt=4", "ri rr mi", "", "c"),
     ("bt", "bts=5 btr=6 btc=7", "ri rr mi", "1", "c"),
@@ -95,6 +95,7 @@ RULES: list[tuple[str, str, str, str, str]] = [
     ("xadd", "xadd", "mr", "1 2", "*"),
     ("shd", "shld=0 shrd=1", "rri", "1", "*n"),
     ("shd", "shld=0 shrd=1", "rrc", "1", ""),
+    ("time", "rdtsc", "*", "ax dx fault", ""),
     ("dir", "cld=0 std=1", "", "", ""),
 ]
 
