@@ -340,6 +340,11 @@ cdef enum:              # Cpu.mode bits, the second half of a block's key
     M_LIM = 1 << 18     # CS has a limit below 4 GiB: blocks begin with a check of it
     M_MMU_SHIFT = 20    # two bits: MMU_*
 
+cdef enum:              # Cpu.lock_pass
+    LOCK_OFF = 0        # nothing that will be compared
+    LOCK_HANDLERS = 1   # a run by handlers alone,
+    LOCK_COMPILED = 2   # ... the same by compiled code
+
 cdef struct ClockState:     # virtual time (engine.Clock)
     s64 deadline            # ns of the next timer
     s64 offset              # host mode: virtual = host monotonic - offset while running
@@ -518,6 +523,10 @@ cdef struct Cpu:
     u32 bad_msr_write
     void* pcids         # TLB entries of address spaces that do not run (pcid.pyx)
     u64 tlb_gen         # counts flushes of everything; never 0
+    u64 n_cold          # instructions of blocks that the interpreter ran although their mode is one that is compiled
+    void* lock          # lockstep.Lock, or NULL
+    u32 lock_pass       # LOCK_*: what runs now
+    u32 pad3
     JcEntry jc[4096]
     Tlb tr[3]
     Tlb tw[3]
@@ -564,6 +573,9 @@ cdef struct Mach:
     u64 n_blocks
     u64 n_invalidated
     u64 n_flush_all
+    u64 flush_ns        # the longest time that dropping them all took
+    u32 log_code        # CpuCore.code_hook is to hear of blocks that are translated (1) and compiled (2)
+    u32 inject          # tests: emitters of this class make a mistake (0: none)
     void* pymem         # borrowed
     # compiled code (jit.pyx): one memory, mapped writable at one place and executable at another
     u8* code_rw
