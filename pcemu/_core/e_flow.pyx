@@ -281,7 +281,7 @@ cdef extern from *:
 cdef bint e_time(J* j, Op* op, EmitRow r) noexcept nogil:
     """RDTSC, as mmu.read_tsc() while the host's counter stands in for its clock; the handler when it is time to look at that."""
     cdef ClockState* k = j.c.clk
-    if k.icount or not k.quick or not k.rate:
+    if k.icount or not k.quick or not k.rate or j.c.lock is not NULL:   # (lockstep logs readings)
         return 0
     will_write(j, RAX, 0)
     will_write(j, RDX, 0)

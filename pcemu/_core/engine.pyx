@@ -14,10 +14,12 @@ from pcemu._core.debug cimport WATCH_READ, WATCH_WRITE, Debugger, Watch, breakpo
 from pcemu._core.decode cimport DEC_MORE, add_handler, handler_name, decode, set_exit_op, set_limit_op
 from pcemu._core.interrupts cimport breakpoint_hits, deliver_debug, deliver_exception, deliver_irq, deliver_nmi, rf_set
 from pcemu._core.jit cimport RETIRED, jc_code, jit_init, jit_mode, set_warm_op
+from pcemu._core.lockstep cimport lock_run, lock_start
 from pcemu._core.mmu cimport IoSpace, Memory
 from pcemu._core.pcid cimport free_pcids
 from pcemu._core.simd cimport fp_enter, fp_leave
 from pcemu._core.state_regs cimport get_reg, reset_cpu, set_reg
+from pcemu._core.undo cimport Lock, lock_free
 
 include "gen/families.pxi"
 
@@ -354,7 +356,7 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
     cdef u64 now, left
     cdef s64 ns
     cdef Block* b
-    cdef bint stepping, alone
+    cdef bint stepping, alone, compared
     cdef u32 shadow
     c.link = NULL                                # pc and code may have changed since
     while True:
@@ -437,12 +439,16 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
                 if not deliver_exception(c, c.pc):
                     return ended(c)
                 continue
-        c.budget -= b.n
-        c.r[R_PC] = c.pc
-        c.cur = b
-        c.link = NULL
-        c.step_after = 0
-        if b == &c.scratch:                      # a block of one may touch devices at once,
+        compared = c.lock is not NULL and b != &c.scratch and jit_mode(c) and lock_run(c)
+        if not compared:
+            c.budget -= b.n
+            c.r[R_PC] = c.pc
+            c.cur = b
+            c.link = NULL
+            c.step_after = 0
+        if UNLIKELY(compared):
+            pass
+        elif b == &c.scratch:                    # a block of one may touch devices at once,
             c.single = 1
             c.jckey = NO_KEY                     # and what they changed is looked at before the next: it always comes back here
             run_ops(c, b.ops)
@@ -456,11 +462,13 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
                 c.dr6_pending |= 1 << 14
                 c.pending |= PEND_DEBUG
         elif c.exit == EXIT_SINGLE:
-            take_back(c)
+            if not compared:
+                take_back(c)
             c.single = 1
             c.n_single += 1
         elif c.exit == EXIT_FAULT:
-            take_back(c)
+            if not compared:
+                take_back(c)
             c.dr6_pending = 0
             c.pending &= ~<u32>PEND_DEBUG
             dbg(c).hit = 0
@@ -612,6 +620,7 @@ cdef class CpuCore:
     cdef public object init_hook
     cdef public object msr_hook
     cdef public object ferr_hook    # ferr_hook(level): the FERR# pin, for IRQ 13 (CR0.NE = 0)
+    cdef public object lockstep_facts   # of the run in which lockstep has found a difference
     cdef object __weakref__
 
     def __cinit__(self):
@@ -639,6 +648,8 @@ cdef class CpuCore:
         forced = os.environ.get("PCEMU_JIT", "")        # whole test suites on either engine: executions before compiling
         if forced.isdigit():
             self.enable_jit(heat=int(forced))
+        if os.environ.get("PCEMU_LOCKSTEP", "") == "1":
+            self.lockstep()
 
     def __dealloc__(self):
         if self.c is not NULL:
@@ -650,6 +661,7 @@ cdef class CpuCore:
             free_pcids(self.c)
             free(dbg(self.c).stops)
             free(dbg(self.c).watch)
+            lock_free(self.c)
             aligned_free(self.c)
 
     def load_cpuid(self):
@@ -960,6 +972,23 @@ cdef class CpuCore:
         self.memory.drop_code()
         return True
 
+    def lockstep(self, bint on=True, u64 size=<u64>32 << 20, u32 inject=0):
+        """Compare compiled code with the handlers as it runs (lockstep.pyx); every block is compiled at its first execution.
+
+        run() raises lockstep.LockstepDifference where they do not agree. False where nothing is compiled. Not while it runs.
+        inject: a class of isa/emit_table.py whose emitters are to make a mistake, to see that it is found.
+        """
+        self.memory.m.inject = inject
+        if not on:
+            lock_free(self.c)
+            return True
+        if not self.enable_jit(size):
+            return False
+        if not lock_start(self.c, lookup):
+            raise MemoryError("no memory for lockstep runs")
+        mmu.flush_tlb(self.c, True)
+        return True
+
     def block_ops(self, u64 pc):
         """(pc, bytes long, handler) of each op of the block at pc in the present mode, decoded if need be; [] if that faults."""
         cdef Block* b = lookup(self.c, pc, 1)
@@ -989,7 +1018,13 @@ cdef class CpuCore:
 
     def stats(self):
         """Counters since the start."""
-        return {"compiled": self.c.m.n_compiled, "compiled_retired": self.memory.m.calls[RETIRED] if self.memory.m.calls else 0,
+        cdef Lock* k = <Lock*>self.c.lock
+        extra = {}
+        if k is not NULL:
+            extra = {"lockstep_runs": k.n_runs, "lockstep_third_passes": k.n_third, "lockstep_compared": k.n_compared,
+                     "lockstep_instructions": self.icount - k.began}
+        return extra | {"interpreted": self.c.n_cold,
+                "compiled": self.c.m.n_compiled, "compiled_retired": self.memory.m.calls[RETIRED] if self.memory.m.calls else 0,
                 "compiled_instructions": self.c.m.n_compiled_insn,
                 "compiled_bytes": self.c.m.n_compiled_bytes, "compile_ns": self.c.m.compile_ns,
                 "instructions": self.icount, "translations": self.c.n_trans, "translated_instructions": self.c.n_trans_insn,

@@ -3,7 +3,7 @@
 
 Without a hook the register is plain state (CR8) or has no effect. An exception in a hook ends the machine, as in a device.
 """
-from pcemu._core.mmu cimport Memory
+from pcemu._core.mmu cimport Memory, apart
 
 
 cdef bint failed(Cpu* c, object e):
@@ -14,6 +14,8 @@ cdef bint failed(Cpu* c, object e):
 
 cdef bint cr8_access(Cpu* c, bint write, u64* v) noexcept with gil:
     """MOV CR8 is the local APIC's task priority (SDM vol. 3, 10.8.6)."""
+    if c.lock_pass:
+        return apart(c)
     try:
         hook = (<object>c.pyobj).cr8_hook
         if write:
@@ -34,6 +36,8 @@ cdef bint cr8_access(Cpu* c, bint write, u64* v) noexcept with gil:
 
 
 cdef bint apic_base_written(Cpu* c) noexcept with gil:
+    if c.lock_pass:
+        return apart(c)
     try:
         hook = (<object>c.pyobj).apicbase_hook
         if hook is not None:
@@ -49,6 +53,8 @@ cdef bint apic_base_written(Cpu* c) noexcept with gil:
 cdef bint tsc_deadline_access(Cpu* c, bint write, u64* v) noexcept with gil:
     """The hook counts in virtual ns: the guest's TSC without the offset it has written."""
     cdef u64 ns
+    if c.lock_pass:
+        return apart(c)
     try:
         hook = (<object>c.pyobj).tsc_deadline_hook
         if hook is None:
@@ -71,6 +77,8 @@ cdef bint tsc_deadline_access(Cpu* c, bint write, u64* v) noexcept with gil:
 
 cdef bint other_msr(Cpu* c, u32 number, bint write, u64* v, bint* known) noexcept with gil:
     known[0] = 0
+    if c.lock_pass:
+        return apart(c)
     try:
         hook = (<object>c.pyobj).msr_hook
         if hook is None:

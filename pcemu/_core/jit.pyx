@@ -20,6 +20,7 @@ from pcemu._core.access cimport *
 from pcemu._core.emit cimport *
 from pcemu._core.e_flow cimport by_cache, count, far_jump, far_target, flat_code, go, same_page, target_pc
 from pcemu._core.e_x87 cimport x87_after, x87_back, x87_begin, x87_close, x87_flush, x87_home, x87_park, x87_second
+from pcemu._core.undo cimport Lock
 from pcemu._core cimport blocks, mmu
 
 cdef extern from *:
@@ -55,6 +56,13 @@ cdef extern from *:
 
 for _family in ("e_alu", "e_bits", "e_flow", "e_move", "e_shift", "e_sse", "e_x87"):     # they enter their emitters
     import_module("pcemu._core." + _family)
+
+# Cpu fields by their displacement from r14, for those who show code
+FIELDS = {AT_CC_RES: "cc_res", AT_CC_SRC: "cc_src", AT_CC_KIND: "cc_kind", AT_EFLAGS: "eflags", AT_BUDGET: "budget", AT_TLB_R: "tlb_r",
+          AT_TLB_W: "tlb_w", AT_JCKEY: "jckey", AT_JCKEY + 4: "jckey.gen", AT_PGPC: "pgpc", AT_JTMP: "jtmp", AT_JC: "jc"}
+FIELDS.update((AT_JDELTA + 8 * i, f"jdelta{i}") for i in range(4))
+FIELDS.update((8 * i - 128, "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()[i]) for i in range(16))
+FIELDS.update((AT_VEC + 32 * i, f"ymm{i}") for i in range(16))
 
 ctypedef Op* (*EnterFn)(Cpu* c, u8* code) noexcept nogil
 
@@ -835,6 +843,31 @@ cdef void gather(J* j, Block* b, int most, bint loops) noexcept nogil:
             j.slots[k] = j.slots[k - n_round]
 
 
+cdef void write_wrong(J* j, Op* op, EmitRow r) noexcept nogil:
+    """Tests of lockstep (Mach.inject): write the op as an emitter with a mistake in it would, with a bit of the immediate, of the
+    condition or of a register's number wrong, or, where there is none of these, with an instruction that does not belong there."""
+    cdef Op bad
+    cdef int i
+    memcpy(&bad, op, sizeof(Op))
+    if r.cls == E_JCC or r.cls == E_SETCC or r.cls == E_CMOVCC:
+        r.sub ^= 1
+    elif (r.form == FORM_RI or r.form == FORM_MI or r.form == FORM_I or r.form == FORM_RRI or r.form == FORM_RMI
+            or r.form == FORM_MRI):
+        bad.imm ^= 1
+    elif (r.form == FORM_RR or r.form == FORM_R or r.form == FORM_RM or r.form == FORM_MR or r.form == FORM_RC) and r.cls != E_NOP:
+        bad.reg ^= 8 if r.size == 0 else 1
+    else:
+        rm(j, 3, 0x8D, H_BP, H_BP, 1)               # lea rbp, [rbp + 1]
+    j.op = &bad
+    if not emitters[r.cls](j, &bad, r):
+        rm(j, 3, 0x8D, H_BP, H_BP, 1)
+        by_handler(j, op)
+    j.op = op
+    for i in range(j.op_stub, j.n_stubs):
+        if j.stubs[i].op == &bad:
+            j.stubs[i].op = op
+
+
 cdef void pay_here(J* j, int n, u32 stub) noexcept nogil:
     rm(j, 3, 0x81, 5, H_ENV, AT_BUDGET)
     e32(j, n)
@@ -988,7 +1021,9 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
             x87_flush(j)
             if j.xsize > X_ROOM - 1024:
                 j.x87.lost = 1
-        if not emitters[r.cls](j, op, r):
+        if UNLIKELY(j.c.m.inject) and j.c.m.inject == r.cls:
+            write_wrong(j, op, r)
+        elif not emitters[r.cls](j, op, r):
             by_handler(j, op)
         while first < j.n_stubs:
             j.stubs[first].back = j.p
@@ -1043,6 +1078,7 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     b.unit_n = j.n1
     b.unit_lo = j.lo
     b.unit_hi = j.hi
+    b.code_size = <u32>(j.p - entry)
     m.n_compiled += 1
     m.n_compiled_insn += j.n
     m.n_compiled_bytes += j.p - (m.code_rw + m.code_used)
@@ -1058,17 +1094,39 @@ cdef Op* beyond_limit(Cpu* c, Op* op) noexcept nogil:
     return NULL
 
 
+cdef bint compile_again(Cpu* c, Block* b) noexcept nogil:
+    """Lockstep compiles at the first execution, when nothing is known of what runs next: once a block has run as often as is
+    usual before that, it is dropped and may become part of a unit. True: it was."""
+    cdef Lock* k = <Lock*>c.lock
+    cdef u32 h = <u32>(b.addr * <u64>0x9E3779B97F4A7C15 >> 48)
+    b.count += 1
+    if b.count != c.m.heat or b.unit_n != b.n or k.again[h >> 3] >> (h & 7) & 1:
+        return 0
+    k.again[h >> 3] |= <u8>(1 << (h & 7))
+    blocks.invalidate(c.m, b.addr, 1)
+    return 1
+
+
 cdef Op* h_jit(Cpu* c, Op* op) noexcept nogil:
     """Stands before the first op of a compiled block: run the code."""
     cdef s64 budget
     if UNLIKELY(c.mode & M_LIM and c.r[R_PC] + c.cur.nbytes - 1 > c.seg[CS].limit):
         return beyond_limit(c, op)
     if UNLIKELY(near_hole(c, c.r[R_PC]) or not unit_fits(c, c.cur)):
+        c.n_cold += c.cur.n
         return op[1].fn(c, op + 1)
     if UNLIKELY(c.cur.cross and not intact(c, c.cur, c.r[R_PC])):
         c.budget += c.cur.n
         return leave(c, c.r[R_PC])
-    if UNLIKELY(not pay(c)):
+    if UNLIKELY(c.lock_pass == LOCK_HANDLERS):
+        return op[1].fn(c, op + 1)
+    if UNLIKELY(c.lock_pass == LOCK_COMPILED):
+        budget = c.budget + c.cur.n
+        if compile_again(c, c.cur) or not pay(c):
+            c.budget = budget
+            return leave(c, c.r[R_PC])
+    elif UNLIKELY(not pay(c)):
+        c.n_cold += c.cur.n
         return op[1].fn(c, op + 1)
     c.pgpc = page_pc(c, c.cur, c.r[R_PC])
     budget = c.budget + c.cur.unit_n
@@ -1087,13 +1145,17 @@ cdef Op* h_warm(Cpu* c, Op* op) noexcept nogil:
     cdef Block* b = c.cur
     if UNLIKELY(c.mode & M_LIM and c.r[R_PC] + b.nbytes - 1 > c.seg[CS].limit):
         return beyond_limit(c, op)
+    if UNLIKELY(c.lock_pass == LOCK_HANDLERS):
+        return op[1].fn(c, op + 1)
     b.count += 1
-    if b.count == c.m.heat and c.m.code_rx is not NULL:
+    if (b.count == c.m.heat or b.count == 1 and c.lock is not NULL) and c.m.code_rx is not NULL:
         if b.cross and next_page(c, c.r[R_PC]) is NULL:     # no memory: what was fetched is not fetched again
             b.count = 0
-            return op[1].fn(c, op + 1)
-        compile_block(c, b)
-        return op.fn(c, op) if op.fn == h_jit else op[1].fn(c, op + 1)
+        else:
+            compile_block(c, b)
+            if op.fn == h_jit:
+                return op.fn(c, op)
+    c.n_cold += b.n
     return op[1].fn(c, op + 1)
 
 

@@ -40,6 +40,8 @@ cdef void update_mode(Cpu* c) noexcept nogil     # after CPL, CS, SS, DS, ES, CR
 cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil
 cdef void invlpg(Cpu* c, u64 va) noexcept nogil
 cdef void flush_cw(Cpu* c) noexcept nogil
+cdef void empty_write_tlb(Cpu* c) noexcept nogil
+cdef bint apart(Cpu* c) noexcept nogil           # in a lockstep run: what calls a device asks to run alone. False
 
 cdef inline u64 no_tag(u64 slot) noexcept nogil:
     """A tag that no address with this slot's index in the TLB matches."""

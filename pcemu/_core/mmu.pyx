@@ -11,6 +11,7 @@ from pcemu._core.state cimport *
 from pcemu._core cimport blocks
 from pcemu._core.debug cimport WATCH_READ, WATCH_WRITE, dbg, watch_at
 from pcemu._core.simd cimport MXCSR_CONTROL, fp_enter, fp_leave, fp_quiet, get_mxcsr, set_mxcsr
+from pcemu._core.undo cimport Lock, lock_clock, lock_fresh, lock_page, will_store
 
 cdef extern from "time.h" nogil:
     ctypedef long time_t
@@ -205,6 +206,9 @@ cdef inline void pte_set(Cpu* c, u64 pa, u64 bits) noexcept nogil:
     addr = r.off + ((pa & c.a20_mask) - r.start)
     if c.m.pages[addr >> 12].bitmap:
         blocks.invalidate(c.m, addr, 1)
+    if UNLIKELY(c.lock_pass):
+        lock_page(c, addr & ~<u64>4095)
+        (<Lock*>c.lock).walked = 1
     (<u8*>(c.m.ram + addr))[0] |= <u8>bits
 
 
@@ -451,6 +455,19 @@ cdef void flush_l2(Cpu* c, bint globals_too) noexcept nogil:
             c.l2_gens[i] = 1
 
 
+cdef inline void end_run(Cpu* c) noexcept nogil:
+    """A lockstep run goes no further than where translations are forgotten."""
+    if UNLIKELY(c.lock_pass):
+        (<Lock*>c.lock).flushed = 1
+        c.leave_req = 1
+
+
+cdef void empty_write_tlb(Cpu* c) noexcept nogil:
+    cdef int i
+    for i in range(N_MMU):
+        flush_one(&c.tw[i], 1)
+
+
 cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil:
     """Forget translations. Those of global pages stay, and so do the jump-cache entries for code in them: a page in the jump
     cache is in the execute TLB, so a privilege level that loses no page there loses no entry here."""
@@ -473,6 +490,7 @@ cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil:
     if kernel or globals_too:
         bump_kernel(c)
     c.n_flush += 1
+    end_run(c)
 
 
 cdef bint drop_region(Tlb* t, u16* slots, u32 n, u64 va, u64 size) noexcept nogil:
@@ -523,6 +541,7 @@ cdef void invlpg(Cpu* c, u64 va) noexcept nogil:
             else:
                 bump_kernel(c)
     flush_cw(c)
+    end_run(c)
 
 
 cdef void put(Tlb* t, u32 s, u64 page, u8* host_page, bint global_) noexcept nogil:
@@ -561,6 +580,10 @@ cdef void fill(Cpu* c, u32 mmu, u64 va, u8* host_page, Walk* w, int acc) noexcep
         c.large_bloom[h >> 6] |= <u64>1 << (h & 63)
         c.large_pages |= 2 if w.page_size > 1 << 22 else 1
     c.n_tlb_fill += 1
+    if UNLIKELY(c.lock_pass):
+        lock_fresh(c, page)
+        if acc == ACC_WRITE:
+            will_store(c, host_page, 1)
     if acc == ACC_EXEC:
         put_code(c, mmu, page, host_page, w.global_)
         return
@@ -594,6 +617,7 @@ cdef inline u8* l2_write(Cpu* c, u64 va, int size) noexcept nogil:
     pg = &c.m.pages[<u64>(e.host - c.m.ram) >> 12]
     if pg.bitmap or pg.smc:
         return NULL
+    will_store(c, e.host, 1)
     put(&c.tw[c.mmu], (va >> 12) & TLB_MASK, e.tag, e.host, e.flags & L2_GLOBAL)
     c.n_l2_hit += 1
     return e.host + (va - e.tag)
@@ -872,6 +896,7 @@ cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcep
                 pg.smc -= 1
             else:
                 e.host = NULL               # an ordinary page again: the walk below fills the TLB
+            will_store(c, c.m.ram + addr, size)
             memcpy(c.m.ram + addr, src, size)
             return 1
         if not xlate(c, va, ACC_WRITE, c.cpl, &pa):
@@ -929,6 +954,7 @@ cdef u8* rw_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
         return NULL
     r = find_range(c.m, pa)
     if n == <u32>size and r is not NULL and r.kind == R_RAM and pa + size - 1 <= r.end:
+        will_store(c, c.m.ram + r.off + (pa - r.start), size)
         return c.m.ram + r.off + (pa - r.start)
     if not phys_read(c, pa, c.wbuf, n) or n < <u32>size and not phys_read(c, pa2, c.wbuf + n, size - n):
         return NULL
@@ -963,6 +989,7 @@ cdef u8* ram_for_write(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     r = find_range(c.m, pa)
     if r is NULL or r.kind != R_RAM or pa + size - 1 > r.end or not code_guard(c, op, pa, size):
         return NULL
+    will_store(c, c.m.ram + r.off + (pa - r.start), size)
     return c.m.ram + r.off + (pa - r.start)
 
 
@@ -1255,6 +1282,8 @@ cdef bint mach_write(Mach* m, Cpu* c, u64 pa, const u8* buf, u64 size, bint rom_
                 addr = r.off + (pa - r.start)
                 if c is NULL:
                     blocks.invalidate(m, addr, n)
+                else:
+                    will_store(c, m.ram + addr, n)
                 memcpy(m.ram + addr, buf, n)
             elif r.kind == R_MMIO:
                 n = mmio_size(pa, n)
@@ -1282,6 +1311,12 @@ cdef inline u64 mmio_size(u64 pa, u64 n) noexcept nogil:
     return 4 if n >= 4 else 2 if n >= 2 else 1
 
 
+cdef bint apart(Cpu* c) noexcept nogil:
+    """Devices hear nothing of lockstep runs: an instruction that accesses one runs alone, between two of them."""
+    c.exit = EXIT_SINGLE
+    return 0
+
+
 cdef inline void before_callback(Cpu* c) noexcept nogil:
     """Python runs with the host's own rounding, and its arithmetic sets none of the guest's sticky flags."""
     c.in_callback = 1
@@ -1306,6 +1341,8 @@ cdef inline void after_callback(Cpu* c) noexcept nogil:
 cdef bint mmio_read(Mach* m, Cpu* c, Range* r, u64 pa, u8* buf, int n) noexcept with gil:
     cdef Memory mem = <Memory>m.pymem
     cdef u64 v
+    if c is not NULL and c.lock_pass:
+        return apart(c)
     if c is not NULL:
         before_callback(c)
     try:
@@ -1325,6 +1362,8 @@ cdef bint mmio_read(Mach* m, Cpu* c, Range* r, u64 pa, u8* buf, int n) noexcept 
 cdef bint mmio_write(Mach* m, Cpu* c, Range* r, u64 pa, const u8* buf, int n) noexcept with gil:
     cdef Memory mem = <Memory>m.pymem
     cdef u64 v = 0
+    if c is not NULL and c.lock_pass:
+        return apart(c)
     memcpy(&v, buf, n)
     if c is not NULL:
         before_callback(c)
@@ -1565,6 +1604,8 @@ cdef class IoSpace:
 
 cdef bint port_in(Cpu* c, u32 port, int size, u64* out) noexcept with gil:
     cdef IoSpace io = <IoSpace>c.io
+    if c.lock_pass:
+        return apart(c)
     before_callback(c)
     try:
         out[0] = io.read(port, size)
@@ -1579,6 +1620,8 @@ cdef bint port_in(Cpu* c, u32 port, int size, u64* out) noexcept with gil:
 
 cdef bint port_out(Cpu* c, u32 port, int size, u64 v) noexcept with gil:
     cdef IoSpace io = <IoSpace>c.io
+    if c.lock_pass:
+        return apart(c)
     before_callback(c)
     try:
         io.write(port, size, v)
@@ -1677,7 +1720,7 @@ cdef u64 read_tsc(Cpu* c) noexcept nogil:
         k.seen = clock_ns(c)
     else:
         guest_ns(k, (quick_ns(k) if k.quick else host_ns()) - k.offset)
-    return <u64>k.seen + c.tsc_offset
+    return (<u64>k.seen if LIKELY(not c.lock_pass) else lock_clock(c, <u64>k.seen)) + c.tsc_offset
 
 
 cdef u64 next_random(Cpu* c) noexcept nogil:

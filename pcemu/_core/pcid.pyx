@@ -114,6 +114,9 @@ cdef void switch_pcid(Cpu* c, u64 old, u64 new, bint keep) noexcept nogil:
         if not keep:
             mmu.flush_tlb(c, 0)
         return
+    if c.lock is not NULL:                          # a switch cannot be undone, a flush can
+        mmu.flush_tlb(c, 0)
+        return
     space = room(c, new)
     if space is not NULL:
         (<Spaces*>c.pcids).clock += 1

@@ -214,6 +214,8 @@ cdef struct Block:
     u64 unit_hi
     u32 unit_n          # ... instructions of them all
     u32 strays          # ... how often a group of accesses was not in one page of the TLB
+    u32 code_size       # ... bytes of host code from its entry on
+    u32 pad
 
 cdef enum:
     N_DEAD = 0x7fffffff

@@ -6,6 +6,7 @@ exponent biased by 24,576 (SDM vol. 1, 8.5.4).
 """
 from pcemu._core.access cimport *
 from pcemu._core.mmu cimport Memory
+from pcemu._core.undo cimport Lock
 
 cdef enum:
     BIAS = 16383
@@ -20,6 +21,9 @@ if not x87_host_default():
 
 cdef void ferr(Cpu* c, bint level) noexcept with gil:
     """The FERR# pin, for CR0.NE = 0. The machine's ferr_hook(level) drives IRQ 13 with it."""
+    if c.lock_pass:
+        (<Lock*>c.lock).ferr = 1 + level        # when the run is over
+        return
     try:
         hook = (<object>c.pyobj).ferr_hook
         if hook is not None:

@@ -163,7 +163,7 @@ cdef Op* op_mov_xr(Cpu* c, Op* op) noexcept nogil:
         ok = set_cr3(c, v)
         if LIKELY(ok):
             # the block's chain is to a page of the old address space
-            return leave(c, next_pc(c, op)) if c.pending or mode & M_TF else goto_pc(c, next_pc(c, op))
+            return leave(c, next_pc(c, op)) if c.pending or c.leave_req or mode & M_TF else goto_pc(c, next_pc(c, op))
     elif op.reg == 4:
         ok = set_cr4(c, v)
     elif op.reg == 8:
@@ -511,7 +511,7 @@ cdef Op* op_invlpg(Cpu* c, Op* op) noexcept nogil:
     else:
         va = <u32>va
     mmu.invlpg(c, va)
-    if c.pending or c.mode & M_TF:
+    if c.pending or c.leave_req or c.mode & M_TF:
         return leave(c, next_pc(c, op))
     return goto_pc(c, next_pc(c, op))
 

@@ -67,7 +67,7 @@ def machine(c: Context) -> None:
             c.config.machine_options[option] = value
 
 
-ACCEL_OPTIONS = ("jit", "tb-size", "thread", "split-wx", "one-insn-per-tb", "kernel-irqchip", "igd-passthru",
+ACCEL_OPTIONS = ("jit", "tb-size", "lockstep", "thread", "split-wx", "one-insn-per-tb", "kernel-irqchip", "igd-passthru",
                  "kvm-shadow-mem", "dirty-ring-size", "notify-vmexit", "notify-window")  # fmt: skip
 OUR_ACCELS = ("tcg", "qtest")
 OTHER_ACCELS = ("kvm", "xen", "hax", "hvf", "nvmm", "whpx")
@@ -89,8 +89,14 @@ def accel(c: Context) -> None:
         if not pairs["tb-size"].isdigit() or not 1 <= int(pairs["tb-size"]) <= 1024:
             raise at(c.option, c.value, "Property 'tb-size': MiB for translated code, 1 to 1024, are expected")
         c.config.tb_size = int(pairs["tb-size"])
+    if "lockstep" in pairs:
+        if pairs["lockstep"] not in ("on", "off"):
+            raise at(c.option, c.value, "Property 'lockstep': 'on' or 'off' is expected")
+        c.config.lockstep = pairs["lockstep"] == "on"
+    if c.config.lockstep and not c.config.jit:
+        raise at(c.option, c.value, "Property 'lockstep': there is nothing to compare with jit=off")
     for option in pairs:
-        if option not in ("jit", "tb-size"):
+        if option not in ("jit", "tb-size", "lockstep"):
             c.warn(f"-{c.option} {c.value}: {option} has no effect here")
     c.accels += [(part, f"-{c.option} {c.value}") for part in name.split(":")]
 

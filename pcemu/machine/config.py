@@ -107,6 +107,7 @@ class MachineConfig:
     accel: str = "tcg"
     jit: bool = True  # compile hot blocks where the host can
     tb_size: int = 0  # MiB for them; 0: the usual
+    lockstep: bool = False  # compare compiled code with the interpreter as it runs
     cpu: str = ""  # model and features, as given; "": the board's default
     smp: int = 1
     ram_size: int = 128 << 20

@@ -21,7 +21,10 @@ def add_cpu(machine: Machine, default: str) -> Any:
     spec = machine.config.cpu or default
     model = machine.parse_cpu(spec)
     cpu = machine.core.Cpu(machine.memory, machine.io, machine.clock.core, model, seed=machine.config.seed)
-    if machine.config.jit:
+    if machine.config.lockstep:
+        if not cpu.lockstep(size=(machine.config.tb_size or 32) << 20):
+            raise PcemuError("lockstep=on: nothing is compiled on this host")
+    elif machine.config.jit:
         cpu.enable_jit((machine.config.tb_size or 32) << 20)  # False on other hosts than x86-64: interpreted then
     cpu.msr_hook = partial(note_msr, machine)
     machine.cpus.append(cpu)

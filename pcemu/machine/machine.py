@@ -258,6 +258,12 @@ class Machine(MachineBase):
         self._inside_cpu = True
         try:
             reason: str = (self._cpu_log or self.cpu).run(budget, events, held)
+        except Exception as error:
+            if hasattr(error, "facts"):  # lockstep.LockstepDifference
+                from pcemu.debug.lockstep import describe
+
+                raise PcemuError(describe(error.facts)) from None
+            raise
         finally:
             self._inside_cpu = False
         if not self.icount_mode:
