@@ -17,6 +17,7 @@ from .clock import NEVER, MachineClock
 from .config import AUTO_SHIFT, MachineConfig
 from .cpu import parse_cpu
 from .exit import DeviceFailure, ExitReason, describe_failure
+from .turns import TURNS
 
 if TYPE_CHECKING:
     from .cpulog import CpuLog
@@ -167,7 +168,8 @@ class Machine(MachineBase):
         loop = self.loop
         while self.exit_reason is None:
             try:
-                loop.run_active()
+                with TURNS:
+                    loop.run_active()
             except Exception as error:
                 self._failure = self._failure or error
             if self._failure is not None:

@@ -88,15 +88,23 @@ def test_http(tmp_path: Path, server: Server) -> None:
     boot(tmp_path, server, 20)
 
 
+BAD = "-object filter-impair,id=bad,netdev=n0,drop=2,duplicate=1,reorder=2,delay=300,jitter=300"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("server", [200_000], indirect=True)
 def test_bad_line(tmp_path: Path, server: Server) -> None:
     """Two in a hundred frames are lost, some come twice, late, or in another order."""
-    bad = "-object filter-impair,id=bad,netdev=n0,drop=2,duplicate=1,reorder=2,delay=300,jitter=300"
-    boot(tmp_path, server, 5, bad, "nosix", absent=("ping6", "route6"))
+    boot(tmp_path, server, 5, BAD, "nosix", absent=("ping6", "route6"))
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("server", [1 << 30], indirect=True)
 def test_a_gigabyte_and_a_hundred_connections(tmp_path: Path, server: Server) -> None:
     boot(tmp_path, server, 100, "-m 3G")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("server", [1 << 30], indirect=True)
+def test_a_gigabyte_and_a_hundred_connections_on_a_bad_line(tmp_path: Path, server: Server) -> None:
+    boot(tmp_path, server, 100, "-m 3G " + BAD, "nosix", absent=("ping6", "route6"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -209,6 +210,19 @@ def test_runs_inside_a_program_with_a_loop(make: Any) -> None:
         return cause
 
     assert asyncio.run(outer()) == "guest-shutdown"
+
+
+def test_other_threads_take_short_turns_while_a_machine_runs(make: Any) -> None:
+    before = sys.getswitchinterval()
+    seen = []
+
+    def look(cpu: FakeCpu) -> str:
+        seen.append(sys.getswitchinterval())
+        return out(0)(cpu)
+
+    make(look).run()
+    assert seen == [pytest.approx(1e-4)] and before > 1e-4
+    assert sys.getswitchinterval() == before
 
 
 def test_work_in_the_loop_reaches_a_sleeping_guest(make: Any) -> None:
