@@ -273,3 +273,29 @@ def test_options_are_qemus(img: Tool) -> None:
         ours = options_of(img("create", "-f", fmt, "-o", "help"))
         ours.pop("preallocation", None) if fmt == "raw" else None
         assert ours.items() <= known.items()
+
+
+@needs_qemu_img
+def test_bitmaps(img: Tool) -> None:
+    """They are listed, kept while nobody writes, and given up when somebody does."""
+    for words in ("create -q -f qcow2 a.qcow2 64M", "bitmap --add a.qcow2 one", "bitmap --add -g 4k a.qcow2 two",
+                  "bitmap --disable a.qcow2 two"):  # fmt: skip
+        assert theirs(*words.split())[0] == 0
+    assert theirs("info", "a.qcow2")[1] == img("info", "a.qcow2")
+    assert json.loads(theirs("info", "--output=json", "a.qcow2")[1]) == json.loads(img("info", "--output=json", "a.qcow2"))
+    with open_qcow2(Path("a.qcow2"), **{"read-only": True}) as node:
+        node.get(0, 65536)
+    img("check", "a.qcow2")
+    assert [one["name"] for one in _specific("a.qcow2")["bitmaps"]] == ["one", "two"]
+    with open_qcow2(Path("a.qcow2")) as node:
+        node.put(0, b"changed")
+    assert "bitmaps" not in _specific("a.qcow2")
+    assert "leaked" in img("check", "a.qcow2", status=3)
+    img("check", "-r", "leaks", "a.qcow2")
+    clean(Path("a.qcow2"))
+
+
+def _specific(name: str) -> dict[str, Any]:
+    """What QEMU finds in an image of ours."""
+    found: dict[str, Any] = json.loads(theirs("info", "--output=json", name)[1])["format-specific"]["data"]
+    return found

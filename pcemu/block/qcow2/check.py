@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..errors import BlockError
+from . import bitmaps
 from . import header as hdr
 from .cache import pack64, unpack64
 from .entry import COMPRESSED, COPIED, OFFSET, ZERO, compressed_area, invalid_bitmap
@@ -204,26 +205,17 @@ class Checker:
 
     def bitmaps(self) -> None:
         """Dirty bitmaps, which we neither use nor keep up, but must not take for leaks."""
-        if not self.h.autoclear & hdr.BITMAPS:
-            return
-        for kind, data in self.h.other_extensions:
-            if kind != hdr.EXT_BITMAPS or len(data) < 24:
-                continue
-            count, _, size, at = struct.unpack_from(">IIQQ", data)
-            if count > 65535 or size > 65535 * 1024 or at + size > self.file_size:
+        for directory in bitmaps.directories(self.image):
+            if directory is None:
                 self.error("bitmap directory is invalid")
                 return
-            self.refer("bitmap directory", at, size)
-            directory = bytes(self.image.file.get(at, size))
-            position = 0
-            while position + 24 <= size:
-                offset, entries, _, _, _, name, extra = struct.unpack_from(">QIIBBHI", directory, position)
-                position += -(-(24 + name + extra) // 8) * 8
-                if entries * 8 > hdr.MAX_L1_BYTES or offset + entries * 8 > self.file_size:
+            self.refer("bitmap directory", directory.offset, directory.size)
+            for bitmap in bitmaps.read(self.image, directory):
+                if bitmap.entries * 8 > hdr.MAX_L1_BYTES or bitmap.table + bitmap.entries * 8 > self.file_size:
                     self.error("bitmap table is invalid")
                     continue
-                self.refer("bitmap table", offset, entries * 8)
-                for entry in unpack64(self.image.file.get(offset, entries * 8)):
+                self.refer("bitmap table", bitmap.table, bitmap.entries * 8)
+                for entry in unpack64(self.image.file.get(bitmap.table, bitmap.entries * 8)):
                     if entry & OFFSET:
                         self.refer("bitmap", entry & OFFSET, self.h.cluster_size)
 
