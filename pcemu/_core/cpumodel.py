@@ -251,12 +251,15 @@ def help_text() -> str:
 
 # ------------------------------------------------------------------------------------------------ parsing
 
-# Options QEMU has that change nothing here, because what they govern does not exist or is always so.
-INERT = feat.name_set("""
-    migratable pmu host-cache-info kvm tcg-cpuid l3-cache legacy-cache full-cpuid-auto-level fill-mtrr-mask vmware-cpuid-freq
-    cpuid-0xb x-intel-pt-auto-level x-migrate-smi-count x-vendor-cpuid-only x-force-features x-consistent-cache
-    kvm-no-smi-migration host-phys-bits core-id socket-id die-id thread-id node-id apic-id ucode-rev start-powered-off
-""")
+# Options QEMU has that change nothing here, because what they govern does not exist: a warning, unless what they say is so
+# anyway (behind the '=').
+_INERT = """
+    migratable pmu=off host-cache-info=off kvm=off tcg-cpuid l3-cache legacy-cache full-cpuid-auto-level fill-mtrr-mask
+    vmware-cpuid-freq=off cpuid-0xb x-intel-pt-auto-level x-migrate-smi-count x-vendor-cpuid-only x-force-features
+    x-consistent-cache kvm-no-smi-migration host-phys-bits=off core-id=0 socket-id=0 die-id=0 thread-id=0 node-id=0 apic-id=0
+    ucode-rev start-powered-off=off
+"""
+INERT: dict[str, str] = {name: so for name, _, so in (word.partition("=") for word in _INERT.split())}
 NUMBERS = ("family", "model", "stepping", "level", "xlevel", "min-level", "min-xlevel", "xlevel2", "min-xlevel2", "level-func7",
            "phys-bits", "tsc-frequency", "host-phys-bits-limit")
 OPTIONS = (*NUMBERS, "vendor", "model-id", "check", "enforce")
@@ -316,6 +319,7 @@ class _Request:
     model_id: str | None = None
     check: bool = False
     enforce: bool = False
+    inert: tuple[str, ...] = ()
 
 
 def _parse_options(items: list[str]) -> _Request:
@@ -349,6 +353,8 @@ def _parse_options(items: list[str]) -> _Request:
             req.set[name] = _bool(name, value if eq else "on")
         elif name not in INERT:
             raise _unknown(key)
+        elif (value or "on") != INERT[name]:
+            req.inert += (item,)
     return req
 
 
@@ -393,6 +399,9 @@ def parse_cpu(spec: str, warn: Callable[[str], None] | None = None) -> CpuModel:
     named = missing if req.check or req.enforce else [f for f in missing if f in asked]
     if named and req.enforce:
         raise CpuModelError(f"-cpu {name}: not implemented: {', '.join(_describe(f) for f in named)}")
+    if warn is not None:
+        for item in req.inert:
+            warn(f"-cpu {name}: {item} has no effect")
     for f in named:
         if warn is not None:
             warn(f"-cpu {name}: feature not implemented, left out: {_describe(f)}")

@@ -39,8 +39,15 @@ class Statistics:
 
     def __init__(self) -> None:
         self.kinds = {kind: Counts() for kind in ("rd", "wr", "flush", "unmap")}
+        self.account_invalid = True  # do requests that were refused count as activity (last_ns),
+        self.account_failed = True  # ... and those that failed, as time spent?
         self.highest = 0  # the end of what was written farthest behind
         self.last_ns = 0  # the host's time when the last request ended
+
+    def refused(self, kind: str) -> None:
+        self.kinds[kind].invalid += 1
+        if self.account_invalid:
+            self.last_ns = monotonic_ns()
 
 
 class BlockBackend:
@@ -103,7 +110,7 @@ class BlockBackend:
         """Read into writable views of bytes, from byte `offset` on. EIO beyond the end."""
         length = iov.total(views)
         if offset < 0 or offset + length > self.size:
-            self.stats.kinds["rd"].invalid += 1
+            self.stats.refused("rd")
             self._finish(done, errno.EIO)
             return
         done = self._counted("rd", length, done)
@@ -194,8 +201,9 @@ class BlockBackend:
         counts, start = self.stats.kinds[kind], monotonic_ns()
 
         def finished(number: int) -> None:
-            self.stats.last_ns = now = monotonic_ns()
-            counts.ns += now - start
+            if not number or self.stats.account_failed:
+                self.stats.last_ns = now = monotonic_ns()
+                counts.ns += now - start
             if number:
                 counts.failed += 1
             else:
@@ -207,11 +215,11 @@ class BlockBackend:
 
     def _writable(self, offset: int, length: int, done: Done, kind: str = "wr") -> bool:
         if self.read_only:
-            self.stats.kinds[kind].invalid += 1
+            self.stats.refused(kind)
             self._finish(done, errno.EPERM)
             return False
         if offset < 0 or length < 0 or offset + length > self.size:
-            self.stats.kinds[kind].invalid += 1
+            self.stats.refused(kind)
             self._finish(done, errno.EIO)
             return False
         return True

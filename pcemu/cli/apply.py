@@ -33,7 +33,23 @@ def version(c: Context) -> None:
 
 
 def no_op(c: Context) -> None:
-    """Understood, nothing to do."""
+    """What it asks for is so anyway."""
+
+
+# Options that ask for what is not there to be had, and do no harm: a warning with the reason.
+_NO_EFFECT = {
+    "mem-prealloc": "guest RAM is touched when it is used",
+    "no-kvm-pit": "there is no KVM", "no-kvm-pit-reinjection": "there is no KVM", "tdf": "there is no KVM",
+    "singlestep": "code that is compiled or interpreted behaves the same; -accel tcg,jit=off compiles none",
+}  # fmt: skip
+
+
+def no_effect(c: Context) -> None:
+    c.warn(f"-{c.option} has no effect: {_NO_EFFECT[c.option]}")
+
+
+def no_fd_bootchk(c: Context) -> None:
+    c.config.machine_options["fd-bootchk"] = "off"
 
 
 # -- the machine ----------------------------------------------------------------------------------------------
@@ -199,6 +215,8 @@ def boot(c: Context) -> None:
                 raise at(c.option, c.value, f"Invalid boot device '{letter}'")
         if len(set(letters)) != len(letters):
             raise at(c.option, c.value, f"Boot device given twice in '{letters}'")
+    if pairs.get("splash"):
+        c.warn(f"-{c.option} {c.value}: splash has no effect: there is no display")
     boot_config = c.config.boot
     for name, value in pairs.items():
         setattr(boot_config, name.replace("-", "_"), value)
@@ -210,6 +228,8 @@ _NAME_KEYS = (key("guest"), key("process"), key("debug-threads", bool))
 
 def name(c: Context) -> None:
     pairs = c.keys(_NAME_KEYS, "guest")
+    if pairs.get("debug-threads"):
+        c.warn(f"-{c.option} {c.value}: debug-threads has no effect: threads have no names")
     c.config.name = str(pairs["guest"]) if "guest" in pairs else c.config.name
     c.config.process_name = str(pairs["process"]) if "process" in pairs else c.config.process_name
 
@@ -370,7 +390,8 @@ def apply(c: Context, do: str) -> None:
 
 _FUNCTIONS: dict[str, Apply] = {
     **{f.__name__: f for f in (
-        help, version, no_op, machine, accel, enable_kvm, no_kvm, cpu, smp, memory, overcommit, realtime, boot, name,
+        help, version, no_op, no_effect, no_fd_bootchk, machine,
+        accel, enable_kvm, no_kvm, cpu, smp, memory, overcommit, realtime, boot, name,
         uuid, smbios, no_hpet, no_acpi, nodefaults, kernel, append, initrd, bios, device, object_, global_, fw_cfg, display,
     )},
     "vga": nothing_but_none,

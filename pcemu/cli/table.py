@@ -40,7 +40,7 @@ cpu                   | MODEL[,+flag,-flag,flag=on|off,enforce] | cpu | processo
 smp                   | [cpus=]N[,sockets=..,cores=..,threads=..] | smp | number of processors; one for now
 m                     | [size=]SIZE | memory | RAM; a bare number is in MiB (default: 128)
 mem-path              | PATH | - | guest RAM in a file
-mem-prealloc          | | no_op | guest RAM is touched when it is used (accepted, no effect)
+mem-prealloc          | | no_effect | touch guest RAM at the start (no effect: a warning)
 overcommit            | [mem-lock=on|off][,cpu-pm=on|off] | overcommit | host memory and power policy
 realtime              | mlock=on|off | realtime | older spelling of -overcommit mem-lock
 boot                  | [order=]DRIVES[,once=..][,menu=on|off][,strict=on|off] | boot | what firmware boots from
@@ -49,7 +49,7 @@ uuid                  | UUID | uuid | the system's UUID
 smbios                | type=N,field=value... or file=PATH | smbios | SMBIOS fields or a binary table
 no-hpet               | | no_hpet | build no HPET
 no-acpi               | | no_acpi | give the guest no ACPI tables
-no-fd-bootchk         | | no_op | skip the boot signature check of floppies (accepted, no effect)
+no-fd-bootchk         | | no_fd_bootchk | firmware does not check floppies' boot signatures
 win2k-hack            | | - | slow IDE down for Windows 2000's installer
 nodefaults            | | nodefaults | no devices but the board's and those that are asked for
 no-user-config        | | no_op | read no configuration file (pcemu never does)
@@ -77,11 +77,11 @@ incoming              | URI | - | wait for a migration
 loadvm                | TAG | - | start from a saved state
 add-fd                | fd=N,set=N[,opaque=..] | add_fd | make an open file descriptor a member of /dev/fdset/N
 no-kvm                | | no_kvm | older spelling of -accel tcg
-no-kvm-irqchip        | | no_op | accepted, no effect
-no-kvm-pit            | | no_op | accepted, no effect
-no-kvm-pit-reinjection | | no_op | accepted, no effect
+no-kvm-irqchip        | | no_op | interrupt controllers are pcemu's own (they always are)
+no-kvm-pit            | | no_effect | of KVM (no effect: a warning)
+no-kvm-pit-reinjection | | no_effect | of KVM (no effect: a warning)
 rtc-td-hack           | | rtc_td_hack | older spelling of -rtc driftfix=slew
-tdf                   | | no_op | accepted, no effect
+tdf                   | | no_effect | of KVM (no effect: a warning)
 # Devices
 device                | TYPE[,prop=value...] | device | add a device ('-device help' lists types, 'TYPE,help' properties)
 global                | TYPE.PROP=VALUE | global_ | another default for a property of a device type
@@ -130,7 +130,7 @@ d                     | ITEM[,...] | log | log these things ('-d help' lists the
 D                     | FILE | log_file | log into a file, not to standard error
 dfilter               | RANGE[,...] | - | log only these addresses
 trace                 | [[enable=]PATTERN][,events=FILE][,file=FILE] | trace | report trace events ('-trace help' lists them)
-singlestep            | | no_op | accepted, no effect
+singlestep            | | no_effect | one instruction at a time (no effect: a warning)
 gdb                   | DEV | gdb | a debugger may connect there: tcp::1234, unix:PATH,server=on,wait=off, stdio, chardev:ID
 s                     | | gdb_default | the same as -gdb tcp::1234
 plugin                | [file=]FILE[,...] | - | load a plugin

@@ -32,7 +32,7 @@ def load(machine: Any) -> None:
     platform = Platform.of(machine)
     if rtc is not None:
         firmware.fill_cmos(rtc, platform)
-        _set_boot_order(rtc, config.boot.once or config.boot.order)
+        _set_boot_order(rtc, config.boot.once or config.boot.order, getattr(machine.board, "fd_bootchk", True))
         machine.boot_setter = partial(_set_boot_order, rtc)
     if getattr(machine.board, "smbios_entry_point_type", "32") != "32":
         raise LoaderError("-machine smbios-entry-point-type=64", "", "not implemented yet")
@@ -86,9 +86,9 @@ def _identity(machine: Any, platform: Platform) -> smbios.Identity:
     )
 
 
-def _set_boot_order(rtc: Any, order: str) -> None:
+def _set_boot_order(rtc: Any, order: str, check_floppies: bool) -> None:
     """The first three boot devices, a nibble each, where firmware for QEMU looks."""
     codes = [_BOOT_CODES[letter] for letter in order if letter in _BOOT_CODES][:3]
     codes += [0] * (3 - len(codes))
     rtc.set_cmos(0x3D, codes[1] << 4 | codes[0])
-    rtc.set_cmos(0x38, codes[2] << 4)
+    rtc.set_cmos(0x38, codes[2] << 4 | (0 if check_floppies else 1))

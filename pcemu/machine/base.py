@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,6 +53,7 @@ class MachineBase:
         self.by_id: dict[str, Device] = {}
         self.devices: list[Device] = []
         self._reset_callbacks: list[Callable[[], None]] = []
+        self._complaints: set[str] = set()
         self._seed = seed
         self._random: Any = None
         self._rtc_epoch: int | None = None
@@ -183,6 +185,12 @@ class MachineBase:
     def host_time(self) -> bool:
         """Does virtual time follow the host's clock (rather than count instructions)?"""
         return False
+
+    def complain(self, text: str) -> None:
+        """Warn the user of something once ("" is nothing)."""
+        if text and text not in self._complaints:
+            self._complaints.add(text)
+            print(f"pcemu: warning: {text}", file=sys.stderr)
 
     def emit_event(self, name: str, data: dict[str, Any] | None = None) -> None:
         """Tell monitors what happened (monitor/events.py declares the names)."""

@@ -27,11 +27,11 @@ class Board:
     default_cpu: ClassVar[str] = "max"
     options: ClassVar[dict[str, PropertyDecl]] = {}
 
-    # Understood everywhere, without effect here: there is nothing to merge, dump or shadow.
-    dump_guest_core = Property(bool, default=True, help="guest RAM is part of a core dump (accepted)")
-    mem_merge = Property(bool, default=True, help="let the host merge equal pages (accepted)")
-    suppress_vmdesc = Property(bool, help="leave descriptions out of a saved state (accepted)")
-    graphics = Property(bool, default=True, help="firmware may use the display (accepted)")
+    dump_guest_core = Property(bool, default=True, help="guest RAM is part of a core dump of pcemu")
+    mem_merge = Property(bool, default=True, help="let the host merge equal pages", so=False,
+                         inert="hosts do not merge shared memory, which guest RAM is")  # fmt: skip
+    suppress_vmdesc = Property(bool, help="leave descriptions out of a saved state", inert="there are no saved states")
+    graphics = Property(bool, default=True, help="firmware may use the display; off: the serial port")
     usb = Property(bool, help="add a USB controller; off for now")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -50,6 +50,7 @@ class Board:
         for name, value in options.items():
             decl = self.option(name)
             setattr(self, decl.attr, decl.convert(self.name, value))
+            machine.complain(decl.complaint("-machine ", value).replace("-machine .", "-machine "))
 
     @classmethod
     def option(cls, name: str) -> PropertyDecl:

@@ -171,6 +171,8 @@ def make_device(machine: Machine, cls: type[Device], bus: Bus | None, props: dic
     values = dict(props)
     ident = values.pop("id", None)
     values = {cls.property_decl(name).name: value for name, value in values.items()}
+    for name, value in values.items():
+        machine.complain(cls.property_decl(name).complaint(cls.type_name, value))
     before = len(machine.devices)
     machine.adding_for_user = True
     try:
@@ -211,7 +213,7 @@ def find_bus(machine: Machine, cls: type[Device], name: str | None) -> Bus | Non
 
 def _check_globals(machine: Machine) -> None:
     """-global for a type that exists must name a property it has; other types are only warned about."""
-    for driver, name, _ in machine.globals:
+    for driver, name, value in machine.globals:
         if driver in KVM_ONLY:
             continue
         try:
@@ -221,7 +223,7 @@ def _check_globals(machine: Machine) -> None:
             print(f"pcemu: warning: global {driver}.{name} {what}", file=sys.stderr)
             continue
         try:
-            cls.property_decl(name)
+            machine.complain(cls.property_decl(name).complaint(driver, value))
         except PcemuError as error:
             raise PcemuError(f"can't apply global {driver}.{name}: {error}") from None
 

@@ -22,11 +22,14 @@ class IsaPc(Board):
     acpi = Property(default="off", choices=("on", "off", "auto"), help="ACPI needs PCI: there is none")
     hpet = Property(bool, help="there is none")
     i8042 = Property(bool, default=True, help="build a keyboard controller")
-    kernel_irqchip = Property(default="off", choices=("on", "off", "split"), help="accepted, no effect")
-    fd_bootchk = Property(bool, default=True, help="check floppies' boot signatures (accepted)")
+    kernel_irqchip = Property(default="off", choices=("on", "off", "split"), inert="there is no KVM", so="off")
+    fd_bootchk = Property(bool, default=True, help="firmware checks floppies' boot signatures")
 
     def build(self) -> None:
         machine = self.machine
+        for option, wanted in (("acpi", self.acpi == "on"), ("hpet", self.hpet)):
+            if wanted:
+                raise PcemuError(f"-machine {option}=on: the ISA-only PC has none")
         if self.usb:
             raise PcemuError("-machine usb=on: the ISA-only PC has no USB")
         cpu = add_cpu(machine, self.default_cpu)

@@ -183,7 +183,8 @@ _KINDS = ("rd", "wr", "flush", "unmap")
 def _stats(backend: Any) -> dict[str, Any]:
     last = backend.stats.last_ns
     found: dict[str, Any] = {"idle_time_ns": monotonic_ns() - last if last else 0, "wr_highest_offset": backend.stats.highest,
-                             "account_invalid": True, "account_failed": True, "timed_stats": []}
+                             "account_invalid": backend.stats.account_invalid, "account_failed": backend.stats.account_failed,
+                             "timed_stats": []}
     for kind in _KINDS:
         counts = backend.stats.kinds[kind]
         found |= {f"{kind}_operations": counts.done, f"{kind}_total_time_ns": counts.ns,

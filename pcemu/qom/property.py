@@ -37,12 +37,20 @@ class PropertyDecl:
     label: str
     hidden: bool
     name: str
+    inert: str = ""
+    so: Any = None
     attr: str = field(default="")
 
     def __set_name__(self, owner: type, attr: str) -> None:
         self.attr = attr
         if not self.name:
             self.name = attr.replace("_", "-")
+
+    def complaint(self, owner: str, value: Any) -> str:
+        """What a user is told who has set a property that nothing reads; "" if there is nothing to tell."""
+        if not self.inert or (self.so is not None and self.convert(owner, value) == self.so):
+            return ""
+        return f"{owner}.{self.name} has no effect: {self.inert}"
 
     def limits(self) -> tuple[int, int]:
         low, high, _ = INT_KINDS.get(self.kind, INT_KINDS["u64"])
@@ -167,6 +175,8 @@ def Property(
     help: str = "",
     label: str = "",
     hidden: bool = False,
+    inert: str = "",
+    so: Any = None,
 ) -> Any:
     """Declare a property.
 
@@ -176,6 +186,8 @@ def Property(
     fmt      "hex": limits are shown in hexadecimal
     label    type name in help, where it is not the kind's own
     hidden   not listed by `info qtree`
+    inert    why nothing reads it; a user who sets it is warned
+    so       ... unless it is set to this, which is so anyway
     """
     if choices or (isinstance(kind, type) and hasattr(kind, "__members__")):
         if not choices:
@@ -194,7 +206,7 @@ def Property(
         default = 0
     if default is None and resolved == "devfn":
         default = -1
-    return PropertyDecl(resolved, default, min, max, tuple(choices), fmt, help, label, hidden, name)
+    return PropertyDecl(resolved, default, min, max, tuple(choices), fmt, help, label, hidden, name, inert, so)
 
 
 def parse_devfn(text: str) -> int:

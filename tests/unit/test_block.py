@@ -147,6 +147,20 @@ def test_many_requests_are_in_flight_at_once() -> None:
     backend.close()
 
 
+@pytest.mark.parametrize("counts", [True, False])
+def test_what_counts_as_activity(counts: bool) -> None:
+    """account-invalid and account-failed of a device."""
+    backend = BlockBackend("d0", Slow(), lambda call: None)
+    stats = backend.stats
+    stats.account_invalid = stats.account_failed = counts
+    view = [memoryview(bytearray(512))]
+    assert do(backend, "preadv", 1 << 20, view) == errno.EIO
+    assert stats.kinds["rd"].invalid == 1 and (stats.last_ns > 0) == counts
+    assert do(backend, "pwritev", 0, view) == errno.ENOSPC
+    assert stats.kinds["wr"].failed == 1 and (stats.kinds["wr"].ns > 0) == counts
+    backend.close()
+
+
 def test_errors_of_requests(capsys: pytest.CaptureFixture[str]) -> None:
     backend = BlockBackend("d0", Slow(), lambda call: None)
     view = [memoryview(bytearray(512))]

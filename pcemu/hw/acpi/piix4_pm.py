@@ -58,15 +58,15 @@ class Piix4Pm(PciDevice):
     gpe_base: ClassVar[int] = GPE_BASE
 
     smb_io_base = Property("u32", name="smb_io_base", fmt="hex", help="SMBus I/O ports")
-    disable_s3 = Property("u8", name="disable_s3", help="1: no suspend to RAM")
+    disable_s3 = Property("u8", name="disable_s3", help="1: no suspend to RAM", inert="there is no suspend to RAM", so=1)
     disable_s4 = Property("u8", name="disable_s4", help="1: no suspend to disk")
     s4_val = Property("u8", name="s4_val", default=2, help="sleep type of suspend to disk")
     acpi_pci_hotplug_with_bridge_support = Property(bool, default=True)
     acpi_root_pci_hotplug = Property(bool, default=True)
-    memory_hotplug_support = Property(bool, default=True)
-    smm_compat = Property(bool)
-    smm_enabled = Property(bool)
-    x_not_migrate_acpi_index = Property(bool)
+    memory_hotplug_support = Property(bool, default=True, inert="there is no memory hotplug", so=False)
+    smm_compat = Property(bool, inert="there is no system management mode")
+    smm_enabled = Property(bool, inert="there is no system management mode", so=False)
+    x_not_migrate_acpi_index = Property(bool, inert="there are no saved states")
 
     config_registers: ClassVar[tuple[ConfigReg, ...]] = (
         ConfigReg("PMBASE", PMBASE, 4, reset=1, writable=0xFFC0, on_write="base_written"),

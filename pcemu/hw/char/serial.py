@@ -52,7 +52,8 @@ class Serial(Device):
 
     baudbase = Property("u32", default=115200, hidden=True, help="bits per second at divisor 1")
     chardev = Property("chardev", hidden=True, label="str", help="ID of a chardev to use as a backend")
-    wakeup = Property(bool, default=False, hidden=True, help="a received character wakes a sleeping machine")
+    wakeup = Property(bool, default=False, hidden=True, help="a received character wakes a sleeping machine",
+                      inert="there is no sleep to wake from")  # fmt: skip
 
     ier = State("u8")
     iir = State("u8", reset=IIR_NONE)

@@ -37,7 +37,7 @@ class I8042(IsaDevice):
     category = "input"
     trace_events = ("pckbd_kbd_read_data", "pckbd_kbd_read_status", "pckbd_kbd_write_command", "pckbd_kbd_write_data")
 
-    extended_state = Property(bool, default=True, help="a byte on its way is in a snapshot")
+    extended_state = Property(bool, default=True, help="a byte on its way is in a snapshot", inert="there are no saved states")
     kbd_throttle = Property(bool, help="a millisecond between keyboard bytes, as on the cable")
     kbd_irq = Property("u8", default=1, max=15, help="ISA interrupt line of the keyboard")
     mouse_irq = Property("u8", default=12, max=15, help="ISA interrupt line of the mouse")

@@ -63,7 +63,7 @@ class LocalApic(ApicTimer):
 
     apic_id = Property("u32", name="id", help="APIC id at reset")
     version = Property("u8", default=0x14, help="contents of the version register")
-    vapic = Property(bool, default=True, help="accepted for compatibility; there is no vapic")
+    vapic = Property(bool, default=True, help="help for KVM guests", inert="there is no KVM", so=False)
 
     base_msr = State("u64", help="IA32_APIC_BASE")
     id_reg = State("u32")

@@ -29,9 +29,9 @@ class PcSpeaker(IsaDevice):
     user_creatable = False
     trace_events = ("pcspk_io_read", "pcspk_io_write")
 
-    audiodev = Property(str, help="where the sound goes (nowhere yet)")
+    audiodev = Property(str, help="where the sound goes (nowhere yet)", inert="there is no sound")
     iobase = Property("u32", default=0x61, fmt="hex", help="I/O port")
-    migrate = Property(bool, default=True, help="the state is in a snapshot")
+    migrate = Property(bool, default=True, help="the state is in a snapshot", inert="there are no saved states")
 
     control = State("u8", help="bits 0 to 3 as written")
 

@@ -72,7 +72,8 @@ class FwCfgIo(SysBusDevice):
 
     dma_enabled = Property(bool, name="dma_enabled", default=True, help="offer the DMA interface")
     file_slots = Property("u16", name="x-file-slots", default=0x20, min=0x10, max=0x3FE0, help="files that fit")
-    acpi_mr_restore = Property(bool, name="acpi-mr-restore", default=True, help="accepted; tables never change size")
+    acpi_mr_restore = Property(bool, name="acpi-mr-restore", default=True, help="the size of tables is in a saved state",
+                               inert="there are no saved states")  # fmt: skip
 
     key = State("u16", help="selected item")
     offset = State("u32", help="next byte of it")

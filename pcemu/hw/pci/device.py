@@ -111,9 +111,9 @@ class PciDevice(Device):
     romsize = Property("u32", default=NO_ROM_SIZE)  # bytes of its BAR
     rombar = Property("u32", default=1)  # 0: there is none
     multifunction = Property(bool, help="on/off")
-    x_pcie_lnksta_dllla = Property(bool, default=True, help="on/off")
-    x_pcie_extcap_init = Property(bool, default=True, help="on/off")
-    failover_pair_id = Property(str, name="failover_pair_id")
+    x_pcie_lnksta_dllla = Property(bool, default=True, help="on/off", inert="there is no PCI Express")
+    x_pcie_extcap_init = Property(bool, default=True, help="on/off", inert="there is no PCI Express")
+    failover_pair_id = Property(str, name="failover_pair_id", inert="there are no saved states")
     acpi_index = Property("u32")
 
     config = State("u8[256]", help="configuration space")

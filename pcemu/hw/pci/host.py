@@ -26,11 +26,12 @@ class I440fxPciHost(SysBusDevice):
     desc = "PCI host bridge"
     trace_events = ("pci_cfg_read", "pci_cfg_write")
 
-    pci_hole64_size = Property("size", default=2 << 30, help="64-bit window for BARs above RAM")
-    short_root_bus = Property("u32", name="short_root_bus")
-    x_pci_hole64_fix = Property(bool, default=True)
-    x_config_reg_migration_enabled = Property(bool, default=True)
-    bypass_iommu = Property(bool)
+    pci_hole64_size = Property("size", default=2 << 30, help="64-bit window for BARs above RAM",
+                               inert="a 64-bit BAR may be anywhere above RAM")  # fmt: skip
+    short_root_bus = Property("u32", name="short_root_bus", inert="the root bus is number 0")
+    x_pci_hole64_fix = Property(bool, default=True, inert="there is no such window")
+    x_config_reg_migration_enabled = Property(bool, default=True, inert="there are no saved states")
+    bypass_iommu = Property(bool, inert="there is no IOMMU")
 
     address = State("u32", help="CONFADD")
 

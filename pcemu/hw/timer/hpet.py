@@ -41,7 +41,7 @@ class Hpet(SysBusDevice):
     timers = Property("u8", default=3, help="comparators, 3 to 32")
     msi = Property(bool, help="timers can send messages (FSB delivery)")
     hpet_intcap = Property("u32", default=0, fmt="hex", help="interrupt lines the timers can be routed to, a bit each")
-    hpet_offset_saved = Property(bool, default=True, help="accepted for compatibility")
+    hpet_offset_saved = Property(bool, default=True, help="the offset is in a saved state", inert="there are no saved states")
 
     config = State("u64")
     status = State("u64", help="level-triggered interrupts that are active")

@@ -52,14 +52,15 @@ class VirtioBlk(VirtioDevice):
     trace_events = ("virtio_blk_handle_read", "virtio_blk_handle_write", "virtio_blk_req_complete")
 
     drive = Property("drive", help="Node name or ID of a block device to use as a backend")
-    backend_defaults = Property(name="backend_defaults", default="auto", choices=ON_OFF_AUTO, help="on/off/auto")
+    backend_defaults = Property(name="backend_defaults", default="auto", choices=ON_OFF_AUTO, help="on/off/auto",
+                                inert="back ends have no block sizes of their own")  # fmt: skip
     logical_block_size = Property("size", default=0, name="logical_block_size", help="A power of two between 512 B and 2 MiB")
     physical_block_size = Property("size", default=0, name="physical_block_size", help="A power of two between 512 B and 2 MiB")
     min_io_size = Property("size", default=0, name="min_io_size")
     opt_io_size = Property("size", default=0, name="opt_io_size")
     discard_granularity = Property("size", name="discard_granularity", default=GRANULARITY_AUTO)
     write_cache = Property(default="auto", choices=ON_OFF_AUTO, help="on/off/auto")
-    share_rw = Property(bool)
+    share_rw = Property(bool, inert="a drive has one device, and its file is locked")
     account_invalid = Property(default="auto", choices=ON_OFF_AUTO, help="on/off/auto")
     account_failed = Property(default="auto", choices=ON_OFF_AUTO, help="on/off/auto")
     rerror = Property(default="auto", choices=ON_ERROR, label="BlockdevOnError",
@@ -69,13 +70,14 @@ class VirtioBlk(VirtioDevice):
     cyls = Property("u32")
     heads = Property("u32")
     secs = Property("u32")
-    lcyls = Property("u32")
-    lheads = Property("u32")
-    lsecs = Property("u32")
+    lcyls = Property("u32", inert="firmware is told no geometry")
+    lheads = Property("u32", inert="firmware is told no geometry")
+    lsecs = Property("u32", inert="firmware is told no geometry")
     serial = Property(str)
     config_wce = Property(bool, default=True, help="on/off")
     scsi = Property(bool, help="on/off")
-    request_merging = Property(bool, default=True, help="on/off")
+    request_merging = Property(bool, default=True, help="on/off",
+                               inert="requests go to the image as the guest made them", so=False)  # fmt: skip
     num_queues = Property("u16", default=QUEUES_AUTO)
     queue_size = Property("u16", default=256)
     seg_max_adjust = Property(bool, default=True)
@@ -123,6 +125,8 @@ class VirtioBlk(VirtioDevice):
             raise self.fail("rerror=enospc: only for werror")
         backend.attach(self.parent_bus.parent.path() if self.parent_bus is not None and self.parent_bus.parent else self.path())
         self._attached = True
+        backend.stats.account_invalid = self.account_invalid != "off"
+        backend.stats.account_failed = self.account_failed != "off"
         backend.may_finish_early = True
         backend.on_resize = self.config_changed
         if self.write_cache != "auto":
@@ -373,7 +377,7 @@ class VirtioBlkPci(VirtioPci):
     class_id = 0x0100
 
     class_code = Property("u32", name="class")
-    ioeventfd = Property(bool, default=True, help="on/off")
+    ioeventfd = Property(bool, default=True, help="on/off", inert="the guest's processor calls the device", so=False)
     vectors = Property("u32", default=UNSPECIFIED)
 
     def wanted_vectors(self) -> int:

@@ -69,9 +69,9 @@ class VirtioDevice(Device):
     iommu_platform = Property(bool, name="iommu_platform", help="on/off")
     packed = Property(bool, help="on/off")
     queue_reset = Property(bool, name="queue_reset", default=True, help="on/off")
-    use_started = Property(bool, default=True)
-    use_disabled_flag = Property(bool, default=True)
-    x_disable_legacy_check = Property(bool)
+    use_started = Property(bool, default=True, inert="there are no saved states")
+    use_disabled_flag = Property(bool, default=True, inert="there are no saved states")
+    x_disable_legacy_check = Property(bool, inert="nothing is checked for it")
 
     def __init__(self, machine: Any, bus: Any = None, id: str | None = None, **props: Any) -> None:
         self.transport: Transport = None  # type: ignore[assignment]

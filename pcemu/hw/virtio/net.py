@@ -211,16 +211,16 @@ class VirtioNet(VirtioDevice):
     rss = Property(bool, help="on/off")
     hash = Property(bool, help="on/off")
     guest_rsc_ext = Property(bool, name="guest_rsc_ext", help="on/off")
-    rsc_interval = Property("u32", name="rsc_interval", default=300000)
+    rsc_interval = Property("u32", name="rsc_interval", default=300000, inert="segments are not coalesced")
     mac = Property("mac", label="str", help="Ethernet 6-byte MAC Address, example: 52:54:00:12:34:56")
     netdev = Property("netdev", label="str", help="ID of a netdev to use as a backend")
-    x_txtimer = Property("u32", default=150000)
-    x_txburst = Property("s32", default=256)
+    x_txtimer = Property("u32", default=150000, inert="frames are sent at once")
+    x_txburst = Property("s32", default=256, inert="frames are sent at once")
     tx = Property(str)
     rx_queue_size = Property("u16", name="rx_queue_size", default=256)
     tx_queue_size = Property("u16", name="tx_queue_size", default=256)
     host_mtu = Property("u16", name="host_mtu")
-    x_mtu_bypass_backend = Property(bool, default=True)
+    x_mtu_bypass_backend = Property(bool, default=True, inert="back ends are told no MTU")
     speed = Property("s32", default=-1)
     duplex = Property(str)
     failover = Property(bool)
@@ -461,7 +461,7 @@ class VirtioNetPci(VirtioPci):
     class_id = 0x0200
     default_rom: ClassVar[tuple[str, int]] = ("efi-virtio.rom", 256 << 10)
 
-    ioeventfd = Property(bool, default=True, help="on/off")
+    ioeventfd = Property(bool, default=True, help="on/off", inert="the guest's processor calls the device", so=False)
     vectors = Property("u32", default=UNSPECIFIED)
 
     def wanted_vectors(self) -> int:

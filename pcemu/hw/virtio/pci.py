@@ -49,18 +49,18 @@ class VirtioPci(PciDevice):
     vendor_id = 0x1AF4
     interrupt_pin = 1
 
-    virtio_pci_bus_master_bug_migration = Property(bool, help="on/off")
-    migrate_extra = Property(bool, default=True, help="on/off")
+    virtio_pci_bus_master_bug_migration = Property(bool, help="on/off", inert="there are no saved states")
+    migrate_extra = Property(bool, default=True, help="on/off", inert="there are no saved states")
     modern_pio_notify = Property(bool, help="on/off")
-    x_disable_pcie = Property(bool, help="on/off")
+    x_disable_pcie = Property(bool, help="on/off", inert="there is no PCI Express", so=True)
     page_per_vq = Property(bool, help="on/off")
-    x_ignore_backend_features = Property(bool)
+    x_ignore_backend_features = Property(bool, inert="features are the device's own")
     ats = Property(bool, help="on/off")
-    x_ats_page_aligned = Property(bool, default=True, help="on/off")
-    x_pcie_deverr_init = Property(bool, default=True, help="on/off")
-    x_pcie_lnkctl_init = Property(bool, default=True, help="on/off")
-    x_pcie_pm_init = Property(bool, default=True, help="on/off")
-    x_pcie_flr_init = Property(bool, default=True, help="on/off")
+    x_ats_page_aligned = Property(bool, default=True, help="on/off", inert="there is no PCI Express")
+    x_pcie_deverr_init = Property(bool, default=True, help="on/off", inert="there is no PCI Express")
+    x_pcie_lnkctl_init = Property(bool, default=True, help="on/off", inert="there is no PCI Express")
+    x_pcie_pm_init = Property(bool, default=True, help="on/off", inert="there is no PCI Express")
+    x_pcie_flr_init = Property(bool, default=True, help="on/off", inert="there is no PCI Express")
     aer = Property(bool, help="on/off")
 
     isr = State("u8", help="why the interrupt pin is asserted")

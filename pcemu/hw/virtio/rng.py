@@ -101,7 +101,7 @@ class VirtioRngPci(VirtioPci):
     default_vectors = 2
     class_id = 0x00FF
 
-    ioeventfd = Property(bool, default=True, help="on/off")
+    ioeventfd = Property(bool, default=True, help="on/off", inert="the guest's processor calls the device", so=False)
     vectors = Property("u32", default=UNSPECIFIED)
 
 

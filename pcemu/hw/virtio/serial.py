@@ -370,7 +370,7 @@ class VirtioSerialPci(VirtioPci):
     device_class = VirtioSerial
     class_id = 0x0780
 
-    ioeventfd = Property(bool, default=True, help="on/off")
+    ioeventfd = Property(bool, default=True, help="on/off", inert="the guest's processor calls the device", so=False)
     vectors = Property("u32", default=2)
     class_code = Property("u32", name="class")
 
