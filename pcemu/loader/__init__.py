@@ -32,8 +32,8 @@ def load(machine: Any) -> None:
     platform = Platform.of(machine)
     if rtc is not None:
         firmware.fill_cmos(rtc, platform)
-        _set_boot_order(rtc, config.boot.once or config.boot.order, getattr(machine.board, "fd_bootchk", True))
-        machine.boot_setter = partial(_set_boot_order, rtc)
+        machine.boot_setter = partial(_set_boot_order, rtc, getattr(machine.board, "fd_bootchk", True))
+        machine.boot_setter(config.boot.once or config.boot.order)
     if getattr(machine.board, "smbios_entry_point_type", "32") != "32":
         raise LoaderError("-machine smbios-entry-point-type=64", "", "not implemented yet")
     smbios_config = smbios.parse_options(config.smbios)
@@ -86,7 +86,7 @@ def _identity(machine: Any, platform: Platform) -> smbios.Identity:
     )
 
 
-def _set_boot_order(rtc: Any, order: str, check_floppies: bool) -> None:
+def _set_boot_order(rtc: Any, check_floppies: bool, order: str) -> None:
     """The first three boot devices, a nibble each, where firmware for QEMU looks."""
     codes = [_BOOT_CODES[letter] for letter in order if letter in _BOOT_CODES][:3]
     codes += [0] * (3 - len(codes))

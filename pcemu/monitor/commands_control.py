@@ -104,13 +104,13 @@ def sendkey(ctx: Context, names: str, hold: int | None) -> str:
 
 @qmp_command("send-key", "keys: [KeyValue], hold-time?: int", help="press keys together, release them after hold-time ms")
 def send_key(ctx: Context, keys: list[dict[str, Any]], hold_time: int = 100) -> None:
-    named = [_key_name(key) for key in keys]
+    named = [key_of(key) for key in keys]
     if not 0 <= hold_time <= MOST_HOLD_MS:
         raise CommandError(f"Parameter 'hold-time' expects milliseconds from 0 to {MOST_HOLD_MS}")
     send_keys(ctx.machine, named, hold_time)
 
 
-def _key_name(key: dict[str, Any]) -> str:
+def key_of(key: dict[str, Any]) -> str:
     data = key["data"]
     if key["type"] == "number":
         if not isinstance(data, int) or isinstance(data, bool):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from pcemu.machine.cpudump import dump_cpu
@@ -177,6 +178,20 @@ def _all(ctx: Context, type_name: str) -> list[Any]:
     return [device for device in ctx.machine.devices if device.type_name == type_name]
 
 
+# ---- texts for programs -----------------------------------------------------------------------------------------------
+
+
+def _text_command(name: str, show: Callable[[Context], str]) -> None:
+    def command(ctx: Context) -> dict[str, str]:
+        return {"human-readable-text": show(ctx)}
+
+    qmp_command(f"x-query-{name}", returns="HumanReadableText", help=f"what `info {name}` prints")(command)
+
+
+_text_command("irq", info_irq)
+_text_command("jit", info_jit)
+
+
 # ---- images -----------------------------------------------------------------------------------------------------------
 
 
@@ -208,3 +223,6 @@ def _image_name(machine: Any, region: str) -> str:
     """The file an image came from, where the region's name says less."""
     bios = machine.config.bios
     return os.path.basename(bios) if region == "pc.bios" and bios else region
+
+
+_text_command("roms", info_roms)

@@ -141,6 +141,70 @@ def query_mice(ctx: Context) -> list[dict[str, Any]]:
     return [{**mouse, "current": number == 0} for number, mouse in enumerate(found)]
 
 
+@qmp_command("x-query-ramblock", returns="HumanReadableText", help="what `info ramblock` prints")
+def query_ramblock(ctx: Context) -> dict[str, str]:
+    return {"human-readable-text": info_ramblock(ctx)}
+
+
+@qmp_command("x-query-numa", returns="HumanReadableText", help="what `info numa` prints")
+def query_numa(ctx: Context) -> dict[str, str]:
+    return {"human-readable-text": info_numa(ctx)}
+
+
+@qmp_command("rtc-reset-reinjection", help="forget the ticks of the real-time clock that were lost and not made up for yet")
+def rtc_reset_reinjection(ctx: Context) -> None:
+    rtc = ctx.machine.find("mc146818rtc")
+    if rtc is not None:
+        rtc.lost = 0
+
+
+declare_types("""
+enum    InputEventKind       key btn rel
+enum    InputButton          left middle right wheel-up wheel-down side extra
+enum    InputAxis            x y
+struct  InputKeyEvent        key: KeyValue, down: bool
+struct  InputBtnEvent        button: InputButton, down: bool
+struct  InputMoveEvent       axis: InputAxis, value: int
+struct  InputKeyEventWrapper  data: InputKeyEvent
+struct  InputBtnEventWrapper  data: InputBtnEvent
+struct  InputMoveEventWrapper data: InputMoveEvent
+union   InputEvent           [type] type: InputEventKind | key: InputKeyEventWrapper, btn: InputBtnEventWrapper, \\
+                             rel: InputMoveEventWrapper
+""")
+
+
+@qmp_command("input-send-event", "device?: str, head?: int, events: [InputEvent]",
+             help="keys and buttons go down or up, the mouse moves")
+def input_send_event(ctx: Context, events: list[dict[str, Any]], device: str | None = None, head: int | None = None) -> None:
+    from .commands_control import key_of
+
+    if device is not None:
+        raise CommandError(f"there is no display '{device[:80]}'")
+    keyboard = ctx.machine.find("ps2-kbd")
+    for event in events:        # all or none
+        if event["type"] == "key":
+            key_of(event["data"]["key"])
+            if keyboard is None:
+                raise CommandError("there is no keyboard")
+        else:
+            _pointer(ctx)
+    for event in events:
+        data = event["data"]
+        if event["type"] == "key":
+            keyboard.key_event(key_of(data["key"]), data["down"])
+            continue
+        mouse = _pointer(ctx)
+        if event["type"] == "rel":
+            value = max(-MOST_MOVED, min(MOST_MOVED, data["value"]))
+            mouse.mouse_event(**{f"d{data['axis']}": value}, buttons=mouse.buttons)
+        elif data["button"].startswith("wheel"):
+            if data["down"]:
+                mouse.mouse_event(dz=-1 if data["button"] == "wheel-up" else 1, buttons=mouse.buttons)
+        else:
+            bit = getattr(mouse, data["button"].upper())
+            mouse.mouse_event(buttons=mouse.buttons | bit if data["down"] else mouse.buttons & ~bit)
+
+
 def _pointer(ctx: Context) -> Any:
     mice = query_mice(ctx)
     if not mice:

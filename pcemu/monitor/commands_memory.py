@@ -174,6 +174,21 @@ def out(ctx: Context, fmt: Format, addr: int, val: int) -> None:
     port_write(ctx.machine, addr & 0xFFFF, size, val & (1 << 8 * size) - 1)
 
 
+@command("gpa2hva", "addr:l", params="addr", help="print the host virtual address corresponding to a guest physical address")
+def gpa2hva(ctx: Context, addr: int) -> str:
+    import ctypes
+
+    machine, addr = ctx.machine, addr & MASK
+    for start, size, region, offset in machine.memory_space.flat:
+        if start <= addr < start + size:
+            if region.kind not in ("ram", "rom"):
+                raise CommandError(f"Memory at address {addr:#x} is not RAM")
+            view = machine.memory.block_view(region.block + offset + addr - start, 1)
+            place = ctypes.addressof(ctypes.c_char.from_buffer(view))
+            return f"Host virtual address for {addr:#x} ({region.name}) is {place:#x}\n"
+    raise CommandError(f"No memory is mapped at address {addr:#x}")
+
+
 # ---- blocks of memory -------------------------------------------------------------------------------------------------
 
 

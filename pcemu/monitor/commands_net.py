@@ -8,7 +8,7 @@ from pcemu.net import NetClient, NetError, options
 from pcemu.net.hub import HubPort
 
 from .errors import CommandError, DeviceNotFound
-from .table import Context, command, qmp_command
+from .table import Context, command, declare_types, qmp_command
 
 
 def _client(client: NetClient) -> str:
@@ -101,6 +101,27 @@ def hostfwd_remove(ctx: Context, arg1: str, arg2: str | None) -> str:
 
     net, rule = _forwarder(ctx, arg1, arg2)
     return f"host forwarding rule for {rule} {'removed' if remove_forward(net, rule) else 'not found'}\n"
+
+
+declare_types("""
+enum    RxState       normal none all
+struct  RxFilterInfo  name: str, promiscuous: bool, multicast: RxState, unicast: RxState, vlan: RxState, \\
+                      broadcast-allowed: bool, multicast-overflow: bool, unicast-overflow: bool, main-mac: str, \\
+                      vlan-table: [int], unicast-table: [str], multicast-table: [str]
+""")
+
+
+@qmp_command("query-rx-filter", "name?: str", returns="[RxFilterInfo]", help="which frames drivers of network cards want")
+def query_rx_filter(ctx: Context, name: str | None = None) -> list[dict[str, Any]]:
+    cards = [device for device in ctx.machine.devices if hasattr(device, "rx_filter") and device.pairs]
+    if name is None:
+        return [card.rx_filter() for card in cards]
+    for card in cards:
+        if card.pairs[0].client.name == name:
+            return [card.rx_filter()]
+    if any(client.name == name for client in ctx.machine.net_clients):
+        raise CommandError(f"net client({name[:80]}) isn't a NIC")
+    raise CommandError(f"invalid net client name: {name[:80]}")
 
 
 @qmp_command("netdev_add", "type: str, id: str, ...", help="add a network back end, as -netdev does")

@@ -10,6 +10,10 @@ enum    ShutdownCause   none host-error host-qmp-quit host-qmp-system-reset host
 enum    IoOperationType  read write
 enum    BlockErrorAction ignore report stop
 enum    GuestPanicAction pause poweroff run
+enum    NetAddressType   inet unix
+struct  NetInetAddress   host: str, port: str
+struct  NetUnixAddress   path: str
+union   NetAddress       [type] type: NetAddressType | inet: NetInetAddress, unix: NetUnixAddress
 enum    WatchdogAction  reset shutdown poweroff pause debug none inject-nmi
 """)
 
@@ -28,4 +32,10 @@ event("GUEST_CRASHLOADED", "action: GuestPanicAction", help="the guest has crash
 event("DEVICE_DELETED", "device?: str, path: str", help="a device has left the machine")
 event("BLOCK_IO_ERROR", "device: str, node-name?: str, operation: IoOperationType, action: BlockErrorAction, nospace?: bool, "
       "reason: str", help="a disk request failed; action says what became of it")
+event("SUSPEND_DISK", help="the guest suspends to disk; the power is off next")
+event("VSERPORT_CHANGE", "id: str, open: bool", interval=1.0, help="a program in the guest opened or closed a virtio-serial port")
+event("NIC_RX_FILTER_CHANGED", "name?: str, path: str",
+      help="the driver changed which frames it wants; said once until query-rx-filter was asked")
+event("NETDEV_STREAM_CONNECTED", "netdev-id: str, addr: NetAddress", help="a -netdev stream has a connection")
+event("NETDEV_STREAM_DISCONNECTED", "netdev-id: str", help="... and has it no more")
 event("DUMP_COMPLETED", "result: DumpQueryResult, error?: str", help="a detached memory dump has ended")

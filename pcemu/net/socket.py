@@ -14,6 +14,7 @@ from .stream import StreamNet
 class SocketNet(StreamNet):
     kind = "socket"
     prefix = "socket: "
+    tells = False
 
 
 def create(machine: Any, name: str, options: dict[str, Any]) -> NetClient:

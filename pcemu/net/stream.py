@@ -23,6 +23,7 @@ class StreamNet(NetClient):
 
     kind = "stream"
     prefix = ""  # of the description
+    tells = True  # monitors, when a connection begins and ends
 
     def __init__(self, machine: Any, name: str) -> None:
         super().__init__(machine, name)
@@ -91,6 +92,8 @@ class StreamNet(NetClient):
         self._sock = sock
         self._connecting = False
         self._watch_in(True)
+        if self.tells:
+            self.machine.emit_event("NETDEV_STREAM_CONNECTED", {"netdev-id": self.name, "addr": _described(sock, self._path)})
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -112,8 +115,11 @@ class StreamNet(NetClient):
             self.machine.remove_reader(fd)
         if self._watching_out:
             self.machine.loop.remove_writer(fd)
+        was_connected = not self._connecting
         self._watching_in = self._watching_out = self._connecting = False
         sock.close()
+        if self.tells and was_connected:
+            self.machine.emit_event("NETDEV_STREAM_DISCONNECTED", {"netdev-id": self.name})
         self._in.clear()
         waited = bool(self._out)
         self._out.clear()
@@ -268,3 +274,15 @@ def create(machine: Any, name: str, options: dict[str, Any]) -> NetClient:
         client.close()
         raise
     return client
+
+
+def _described(sock: socket.socket, listens_at: str) -> dict[str, str]:
+    """The other end, as QMP names addresses."""
+    try:
+        peer = sock.getpeername()
+    except OSError:  # gone again
+        peer = ""
+    if isinstance(peer, tuple):
+        return {"type": "inet", "host": str(peer[0]), "port": str(peer[1])}
+    path = peer or listens_at
+    return {"type": "unix", "path": path.decode(errors="replace") if isinstance(path, bytes) else path}

@@ -217,6 +217,9 @@ class FakeCpu:
     def stats(self) -> dict[str, int]:
         return {}
 
+    def handler_calls(self) -> dict[str, int]:
+        return {}
+
 
 def _find(ranges: list[Any], addr: int, size: int) -> tuple[Any, int]:
     """The range at `addr` (None in a hole), and how many of `size` bytes lie in it."""

@@ -40,6 +40,10 @@ class NetHost(LoopHost):
         self.net_clients: list[Any] = []
         self.guest_runs = True
         self.objects: dict[str, Any] = {}
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def emit_event(self, name: str, data: dict[str, Any] | None = None) -> None:
+        self.events.append((name, data or {}))
 
     def rtc_ns(self) -> int:
         return 1_700_000_000_000_000_000 + int(self.clock.now())

@@ -12,6 +12,7 @@ import pytest
 from device.virtio_driver import DRIVER_OK, NEEDS_RESET, PACKED, VERSION_1, Rig
 
 from pcemu._core import engine
+from pcemu.block.backend import Statistics
 from pcemu.qom import PcemuError
 from pcemu.testing.harness import TestMachine
 
@@ -31,6 +32,7 @@ class Disk:
         self.write_cache = True
         self.may_finish_early = False
         self.options: dict[str, str] = {}
+        self.stats = Statistics()
         self.on_resize: Any = None
         self.slow = False
         self.error = 0

@@ -658,3 +658,99 @@ def test_objects(client: Client) -> None:
     assert client.error("object-del", id="rng0")[1] == "object 'rng0' not found"
     assert client.error("device_add", driver="isa-debug-exit", iobase=8)[1] == "Bus 'isa.0' does not support hotplugging"
     assert client.error("device_del", id="x")[1] == "Bus 'isa.0' does not support hotplugging"
+
+
+def test_keys_buttons_and_moves(client: Client) -> None:
+    keyboard: Any = client.machine.find("ps2-kbd")
+    mouse: Any = client.machine.find("ps2-mouse")
+    seen: list[Any] = []
+    keyboard.key_event = lambda name, down: seen.append((name, down))
+    mouse.mouse_event = lambda dx=0, dy=0, dz=0, buttons=0: seen.append((dx, dy, dz, buttons))
+
+    def key(kind: str, data: Any, down: bool) -> dict[str, Any]:
+        return {"type": "key", "data": {"key": {"type": kind, "data": data}, "down": down}}
+
+    client.run("input-send-event", events=[
+        key("qcode", "ctrl", True), key("number", 0x1E, True), {"type": "rel", "data": {"axis": "x", "value": -5}},
+        {"type": "btn", "data": {"button": "right", "down": True}}, {"type": "btn", "data": {"button": "wheel-up", "down": True}},
+        {"type": "btn", "data": {"button": "wheel-up", "down": False}}])  # fmt: skip
+    assert seen == [("ctrl", True), ("a", True), (-5, 0, 0, 0), (0, 0, 0, mouse.RIGHT), (0, 0, -1, 0)]
+    seen.clear()
+    assert client.error("input-send-event", events=[key("qcode", "a", True), key("qcode", "nokey", True)])[0] == "GenericError"
+    assert client.error("input-send-event", device="d", events=[])[1] == "there is no display 'd'"
+    assert client.error("input-send-event", events=[{"type": "abs", "data": {}}])[0] == "GenericError"
+    assert seen == [], "all or none"
+
+
+def test_texts_for_programs(client: Client) -> None:
+    for name in ("irq", "jit", "numa", "ramblock", "roms"):
+        assert client.run(f"x-query-{name}") == {"human-readable-text": client.run(
+            "human-monitor-command", command_line=f"info {name}").replace("\r", "")}  # fmt: skip
+    rtc: Any = client.machine.find("mc146818rtc")
+    rtc.lost = 7
+    client.run("rtc-reset-reinjection")
+    assert rtc.lost == 0
+
+
+def test_suspend_to_disk_is_told(client: Client) -> None:
+    pm: Any = client.machine.find("PIIX4_PM")
+    pm.control_write(0, pm.s4_val << 10 | 1 << 13, 2)
+    client.turn()
+    client.answers()
+    assert [event["event"] for event in client.events] == ["SUSPEND_DISK"]
+
+
+def test_receive_filters() -> None:
+    machine = build(devices=[DeviceConfig("virtio-net-pci", {"id": "n0", "mac": "52:54:00:12:34:56", "romfile": ""})])
+    client = Client(machine)
+    (found,) = client.run("query-rx-filter")
+    assert found["main-mac"] == "52:54:00:12:34:56" and found["promiscuous"] and found["vlan"] == "all"
+    card: Any = next(device for device in machine.devices if hasattr(device, "rx_filter"))
+    card.features = (1 << 64) - 1
+    for _ in range(2):
+        assert card.run_command(0, 0, b"\0") == 0                        # promiscuous: off
+    table = b"\0\0\0\0" + b"\1\0\0\0" + bytes.fromhex("333300000001")
+    assert card.run_command(1, 0, table) == 0
+    client.turn()
+    client.answers()
+    path = "/machine/peripheral/n0/virtio-backend"
+    told = {"event": "NIC_RX_FILTER_CHANGED", "data": {"name": "n0", "path": path}}
+    assert [{key: event[key] for key in told} for event in client.events] == [told], "once until it is asked for"
+    (found,) = client.run("query-rx-filter", name=found["name"])
+    assert not found["promiscuous"] and found["multicast-table"] == ["33:33:00:00:00:01"] and found["multicast"] == "normal"
+    assert client.error("query-rx-filter", name="x")[1] == "invalid net client name: x"
+    machine.close()
+
+
+def test_streams_tell_of_connections(tmp_path: Path) -> None:
+    machine = build()
+    client = Client(machine)
+    path = str(tmp_path / "net")
+    client.run("netdev_add", type="stream", id="s0", server=True, addr={"type": "unix", "path": path})
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(path)
+        client.turn()
+    client.turn()
+    client.answers()
+    assert [(event["event"], event["data"]) for event in client.events] == [
+        ("NETDEV_STREAM_CONNECTED", {"netdev-id": "s0", "addr": {"type": "unix", "path": path}}),
+        ("NETDEV_STREAM_DISCONNECTED", {"netdev-id": "s0"})]  # fmt: skip
+    machine.close()
+
+
+def test_ports_of_programs_are_told() -> None:
+    machine = build(devices=[DeviceConfig("virtio-serial-pci", {"id": "s"}), DeviceConfig("virtserialport", {"id": "agent"}),
+                             DeviceConfig("virtserialport", {})])  # fmt: skip
+    client = Client(machine)
+    named, other = machine.by_id["agent"], next(device for device in machine.devices if device.type_name == "virtserialport"
+                                                and not device.id)  # fmt: skip
+    for port in (named, other):
+        for on in (True, True):
+            port.set_guest_connected(on)                    # type: ignore[attr-defined]
+    named.reset()
+    client.turn()
+    client.answers()
+    assert [event["data"] for event in client.events] == [{"id": "agent", "open": True}], "the second is held back a second"
+    held = client.monitor._held["VSERPORT_CHANGEagent"][1]
+    assert held["data"] == {"id": "agent", "open": False}
+    machine.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,13 +11,50 @@ from typing import Any
 
 import pytest
 
+from pcemu.monitor import table
 from pcemu.monitor.introspect import schema
+from pcemu.monitor.shell import load_commands
 
 QEMU = shutil.which("qemu-system-x86_64")
 pytestmark = pytest.mark.oracle
 
 # Commands and events that QEMU 7.2 has not.
 OURS_ONLY: dict[str, str] = {}
+
+# What QEMU 7.2 has and we have not: patterns of names, and why. What appears here has to leave the list.
+_NO = {
+    "no migration": "migrate.* query-migrate-parameters query-dirty-rate calc-dirty-rate .*vcpu-dirty-limit client_migrate_info "
+                    ".*[Cc][Oo][Ll][Oo].* xen-.* MIGRATION.* UNPLUG_PRIMARY FAILOVER_NEGOTIATED query-yank yank announce-self "
+                    "cancel-vcpu-dirty-limit query-xen-replication-status",
+    "no saved states": "snapshot-(save|load|delete) .*savevm loadvm delvm blockdev-snapshot.* "
+                       "snapshot-(delete-)?blkdev.*",
+    "no block jobs": "block-job-.* job-.* BLOCK_JOB_.* JOB_STATUS_CHANGE block-(commit|stream) blockdev-(backup|mirror) "
+                     "drive-(backup|mirror) transaction commit",
+    "nodes do not change": "blockdev-(create|reopen) x-blockdev-.* x-debug-query-block-graph change-backing-file drive-del "
+                           "qemu-io",
+    "no dirty bitmaps": ".*dirty-bitmap.*",
+    "no NBD server": "nbd[-_]server.* .*block-export.* BLOCK_EXPORT_DELETED",
+    "nothing is throttled or watched": "block_set_io_throttle block-set-write-threshold BLOCK_WRITE_THRESHOLD "
+                                       "block-latency-histogram-set",
+    "the request fails: BLOCK_IO_ERROR": "BLOCK_IMAGE_CORRUPTED",
+    "no such block driver": "QUORUM_.*",
+    "no removable media": "blockdev-(change|insert|remove)-medium blockdev-(open|close)-tray eject change DEVICE_TRAY_MOVED",
+    "no display": ".*vnc.* VNC_.* .*spice.* SPICE_.* display-.* query-display-options screendump add_client "
+                  "(set|expire)_password",
+    "no sound": "wavcapture stopcapture",
+    "no suspend to RAM": "SUSPEND WAKEUP system_wakeup",
+    "no memory or processor hotplug": "ACPI_DEVICE_OST query-acpi-ospm-status MEM.* DEVICE_UNPLUG_GUEST_ERROR set-numa-node",
+    "no KVM, Xen, SEV or SGX": "query-(sev|sgx).* sev-.* query-stats.* xen-.* MEMORY_FAILURE",
+    "no such device": "query-tpm.* query-rocker.* query-vm-generation-id .*rdma RDMA_.* VFU_.* x-query-usb PR_MANAGER.* "
+                      "query-pr-managers pcie_aer_inject_error x-query-virtio-.* dumpdtb",
+    "no record and replay": "replay[-_].* query-replay",
+    "no such counters": "x-query-opcount x-query-profile sync-profile",
+    "no -preconfig": "x?-?exit[-_]preconfig",
+    "no machine checks": "mce",
+    "no mode of single instructions": "singlestep",
+    "a guest's page may be anywhere in the host's memory": "gpa2hpa",
+}
+ABSENT = [re.compile(pattern) for patterns in _NO.values() for pattern in patterns.split()]
 
 # Commands whose arguments are an option's: what belongs to a driver or type is checked by that.
 OPTIONS = {"blockdev-add", "netdev_add", "object-add"}
@@ -115,3 +153,25 @@ def test_commands_and_events_are_qemus(theirs: Theirs) -> None:
         if not is_event:
             found += compare(f"{name}.return", entry["ret-type"], other["ret-type"], theirs, types, False)
     assert found == [], "\n".join(found)
+
+
+def reason(name: str) -> bool:
+    """Is there one? The human monitor writes '_' where QMP writes '-'."""
+    return any(pattern.fullmatch(spelling) for pattern in ABSENT for spelling in (name, name.replace("_", "-")))
+
+
+def test_what_is_missing_has_a_reason(theirs: Theirs) -> None:
+    mine = {name for name, entry in ours().items() if entry["meta-type"] in ("command", "event")}
+    missing = {name for name, entry in theirs.types.items() if entry["meta-type"] in ("command", "event")} - mine
+    assert sorted(name for name in missing if not reason(name)) == []
+    assert sorted(filter(reason, mine)) == [], "there now: take them out of the list"
+
+
+def test_what_the_human_monitor_lacks_has_a_reason(theirs: Theirs) -> None:
+    assert QEMU is not None
+    command = [QEMU, "-monitor", "stdio", "-display", "none", "-S", "-machine", "none"]
+    done = subprocess.run(command, input="help\nquit\n", text=True, capture_output=True, timeout=60, check=True)
+    shown = set(re.findall(r"^([a-z][\w-]*)[|\w-]* .*-- ", done.stdout.replace("\r", ""), re.MULTILINE))
+    assert len(shown) > 80
+    load_commands()
+    assert sorted(name for name in shown - set(table.COMMANDS) if not reason(name)) == []

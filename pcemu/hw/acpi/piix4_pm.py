@@ -213,6 +213,8 @@ class Piix4Pm(PciDevice):
     def _sleep(self, kind: int) -> None:
         self.trace("piix4_pm_sleep", type=kind)
         if kind == S5_TYPE or (kind == self.s4_val and not self.disable_s4):
+            if kind != S5_TYPE:
+                self.machine.emit_event("SUSPEND_DISK")
             self.machine.request_shutdown("guest-shutdown")
         else:
             # Nothing suspends; say that it has woken up, so that nobody waits for ever.

@@ -242,6 +242,7 @@ class VirtioNet(VirtioDevice):
     def __init__(self, machine: Any, bus: Any = None, id: str | None = None, **props: Any) -> None:
         self.pairs: list[QueuePair] = []
         self.filter = control.ReceiveFilter()
+        self.filter_told = False  # monitors know that it was changed
         self.announcing = False
         self.header_size = HEADER
         self.merges = False
@@ -388,7 +389,22 @@ class VirtioNet(VirtioDevice):
         needed, function = self._commands.get(kind, (-1, None))
         if function is None or not self.has(needed):
             return control.ERROR
-        return function(self, command, data)
+        answer = function(self, command, data)
+        if answer == control.OK and kind in (control.RX, control.MAC, control.VLAN):
+            self._filter_changed()
+        return answer
+
+    def _filter_changed(self) -> None:
+        if not self.filter_told:
+            self.filter_told = True
+            name = self.id or (self.part_of.id if self.part_of is not None else "")
+            named = {"name": name} if name else {}
+            self.machine.emit_event("NIC_RX_FILTER_CHANGED", {**named, "path": self.machine.path_of(self)})
+
+    def rx_filter(self) -> dict[str, Any]:
+        """query-rx-filter; the next change is worth an event again."""
+        self.filter_told = False
+        return {"name": self.pairs[0].client.name, "main-mac": self.current_mac.hex(":"), **self.filter.describe()}
 
     def _rx_mode(self, command: int, data: bytes) -> int:
         return self.filter.set_mode(command, data, self.has(F_CTRL_RX_EXTRA))

@@ -89,6 +89,22 @@ class ReceiveFilter:
             return ERROR
         return OK
 
+    def describe(self) -> dict[str, object]:
+        """As query-rx-filter shows it."""
+        def state(none: bool, every: bool) -> str:
+            return "none" if none else "all" if every else "normal"
+
+        return {
+            "promiscuous": self.promisc, "broadcast-allowed": not self.nobcast,
+            "multicast": state(self.nomulti, self.allmulti or self.multicast_overflow),
+            "unicast": state(self.nouni, self.alluni or self.unicast_overflow),
+            "vlan": "all" if self.vlans is None else "normal" if self.vlans else "none",
+            "multicast-overflow": self.multicast_overflow, "unicast-overflow": self.unicast_overflow,
+            "multicast-table": [address.hex(":") for address in sorted(self.multicast)],
+            "unicast-table": [address.hex(":") for address in sorted(self.unicast)],
+            "vlan-table": sorted(self.vlans or ()),
+        }  # fmt: skip
+
     # -- state --------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, object]:

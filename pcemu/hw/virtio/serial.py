@@ -330,6 +330,8 @@ class VirtioSerialPort(Device):
     # -- who is there -------------------------------------------------------------------------------------------
 
     def set_guest_connected(self, on: bool) -> None:
+        if on != self.guest_connected and self.id:
+            self.machine.emit_event("VSERPORT_CHANGE", {"id": self.id, "open": on})
         self.guest_connected = on
         if on:
             self.buffers_came()
@@ -341,13 +343,13 @@ class VirtioSerialPort(Device):
                 self.serial.tell(self.nr, PORT_OPEN, int(self.host_connected))
 
     def guest_reset(self) -> None:
-        self.guest_connected = False
+        self.set_guest_connected(False)
         self._waiting = self._sending = None
         self.throttled = False
 
     def reset(self) -> None:
-        super().reset()
         self.guest_reset()
+        super().reset()
 
 
 class VirtSerialPort(VirtioSerialPort):
