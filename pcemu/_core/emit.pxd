@@ -160,7 +160,8 @@ cdef struct Group:      # accesses off one base register that one check admits
 cdef enum:
     MAX_GROUPS = 14     # Cpu.jdelta's last two are:
     AT_SAVED = AT_JDELTA + 8 * 14
-    GROUP_SPAN = 1024   # bytes at most: a group that crosses into another page is left to the interpreter
+    GROUP_SPAN = 1024   # bytes at most: a group that crosses into another page is left to the interpreter. Off a pointer that
+    GROUP_STEP = 40     # ... moves, this much for each access: what crossing costs against what a check does
 
 cdef enum:
     MAX_NODES = 400

@@ -878,11 +878,12 @@ cdef bint foresee(J* j, int g, s64* lo, s64* hi, bint* write) noexcept nogil:
     """From the present op on: the range of accesses off g that belong together. False: there is but one."""
     cdef int i, base, size, reg, n = 0
     cdef s64 disp, by, moved = j.moved[g], x, a, b
-    cdef bint w
+    cdef bint w, steady
     cdef u32 mask
     cdef Op* op
     cdef EmitRow r
     write[0] = 0
+    steady = g == RSP or g == RBP or j.loop and not j.variant >> g & 1
     for i in range(j.i, j.n):
         if i == j.n1 and i > j.i and j.variant >> g & 1:
             break
@@ -892,7 +893,7 @@ cdef bint foresee(J* j, int g, s64* lo, s64* hi, bint* write) noexcept nogil:
             x = moved + disp
             a = x if n == 0 or x < lo[0] else lo[0]
             b = x + size if n == 0 or x + size > hi[0] else hi[0]
-            if b - a <= GROUP_SPAN:
+            if b - a <= (GROUP_SPAN if steady else GROUP_STEP * (n + 1)):
                 lo[0] = a
                 hi[0] = b
                 write[0] |= w
