@@ -19,7 +19,7 @@ INITRD := $(GUESTS)/shell-amd64.img
 # Pass more options to the demo: make demo ARGS="-cpu Nehalem -d int"
 ARGS ?=
 
-.PHONY: help venv build firmware guests demo tour test test-fast boot lint types bench soak docs clean clean-cache
+.PHONY: help venv build firmware guests demo tour test test-fast boot lint types bench soak asan docs clean clean-cache
 
 help:
 	@echo "make demo        build, fetch a Debian kernel and busybox, boot them to a shell (Ctrl-A x leaves)"
@@ -27,6 +27,7 @@ help:
 	@echo "make test        all rings of tests           make test-fast   those that need no guest kernels"
 	@echo "make lint types  ruff, cython-lint; mypy      make bench       pcemu, QEMU and Bochs side by side"
 	@echo "make soak        the tests that take hours    make docs        docs/_build/html"
+	@echo "make asan        the core's tests under the address and undefined-behaviour sanitizers"
 	@echo "make clean       remove what was built        make clean-cache and what was fetched"
 
 venv:
@@ -90,6 +91,9 @@ types: venv
 
 bench: build guests
 	@$(PY) -m bench.run
+
+asan: venv
+	@$(PY) -m scripts.asan
 
 soak: build guests
 	@$(PY) -m pytest -q --soak tests

@@ -1,0 +1,158 @@
+"""What a guest may try against its emulator: each program must end as the interpreter ends it, under compiled code too.
+
+The same programs run under the address sanitizer (`make asan`), where a stray access of the core's own would end the process.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SNIPPET = Path(__file__).resolve().parents[2] / "docs" / "examples" / "snippet.py"
+
+
+@pytest.fixture(scope="module")
+def snippet() -> Any:
+    spec = importlib.util.spec_from_file_location("snippet", SNIPPET)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def end(snippet: Any, code: bytes, heat: int, at: int) -> dict[str, Any]:
+    memory, cpu = snippet.make(b"", "max")
+    memory.write(at, code)
+    cpu.set("rip", at)
+    if heat and not cpu.enable_jit(size=1 << 20, heat=heat):
+        pytest.skip("no compiled code on this host")
+    why = cpu.run(20_000)
+    names = (*snippet.REGISTERS, "eip", "eflags", "cr2", "mxcsr", *(f"xmm{i}" for i in range(8)))
+    return {"why": why, "icount": cpu.icount, "ram": memory.read(0, snippet.SIZE)} | {name: cpu.get(name) for name in names}
+
+
+def same(snippet: Any, text: str, at: int = 0, code: bytes = b"") -> dict[str, Any]:
+    at = at or snippet.CODE
+    code = code or snippet.assemble(text)
+    plain = end(snippet, code, 0, at)
+    for heat in (1, 5):
+        assert end(snippet, code, heat, at) == plain
+    return plain
+
+
+def vector(snippet: Any, outcome: dict[str, Any]) -> int:
+    return int(outcome["eip"]) - snippet.STUBS - 1
+
+
+@pytest.mark.parametrize(("insn", "expected"), [
+    ("movaps xmm0, [edi+1]", 13), ("addps xmm0, [edi+8]", 13), ("movntps [edi+4], xmm1", 13), ("pshufb xmm0, [edi+15]", 13),
+    ("movdqa [edi+2], xmm1", 13), ("vmovaps ymm0, [edi+16]", 6),
+    ("mov ebx, 0; div ebx", 0), ("mov edx, 5; mov ebx, 5; div ebx", 0), ("mov eax, 0x80000000; cdq; or ebx, -1; idiv ebx", 0),
+    ("mov ax, 0x8000; mov bl, 255; idiv bl", 0), ("aam 0", 0),
+    ("movss xmm0, [esi]; divss xmm0, xmm7", 19), ("cvtps2dq xmm0, [esi]", 19), ("movaps xmm0, [esi]; sqrtps xmm0, xmm0", 19),
+    ("ud2", 6), (".byte 0xf0; add eax, ebx", 6), (".byte 0xf0; mov [edi], eax", 6), ("mov eax, cr9", 6), ("int3", 3),
+    ("into", -1), ("bound eax, [edi]", 5),
+])
+def test_what_faults_in_a_hot_loop(snippet: Any, insn: str, expected: int) -> None:
+    """The loop is harmless for thirty rounds, then not."""
+    text = f"""
+        mov edi, 0x2000; mov esi, 0x2040; mov dword ptr [esi], 0x7fa00000; mov dword ptr [esi+4], 0xbf800000
+        mov dword ptr [edi+0x60], 0x1f80; ldmxcsr [edi+0x60]; xorps xmm7, xmm7; xor ecx, ecx
+        mov dword ptr [edi], 5; mov dword ptr [edi+4], 4
+    1:  inc ecx; add ebp, ecx; cmp ecx, 30; jb 1b
+        mov dword ptr [edi+0x60], 0; ldmxcsr [edi+0x60]
+        mov eax, 1
+        {insn}
+        jmp 1b"""
+    found = same(snippet, text)
+    if expected >= 0:
+        assert vector(snippet, found) == expected
+
+
+@pytest.mark.parametrize("insn", [
+    "lock add dword ptr [edi+0xffd], ecx", "lock xadd [edi+0xfff], eax", "lock cmpxchg8b [edi+0xffc]", "xchg [edi+0xffe], eax",
+    "mov eax, [edi+0xffe]; add ebx, eax", "mov [edi+0xffd], ecx", "movups xmm0, [edi+0xff8]; paddd xmm1, xmm0",
+    "movups [edi+0xff3], xmm1", "push dword ptr [edi+0xffe]; pop dword ptr [edi+0xffd]", "rol dword ptr [edi+0xfff], 5",
+    "fld qword ptr [edi+0xffc]; fstp tbyte ptr [edi+0xffb]", "bts dword ptr [edi+0xffe], 31",
+])
+def test_operands_across_pages(snippet: Any, insn: str) -> None:
+    same(snippet, f"mov ecx, 50; 1: mov edi, 0x3000; {insn}; add ebx, eax; dec ecx; jnz 1b")
+
+
+@pytest.mark.parametrize("tail", range(1, 12))
+def test_code_at_the_end_of_memory(snippet: Any, tail: int) -> None:
+    """A loop in the last bytes of RAM; its last instruction ends in the device behind it, or just before that."""
+    body = snippet.assemble("1: inc ebx; dec ecx; jnz 1b; mov eax, 0x12345678; mov edx, 0x87654321")[:-1]
+    code = body[:5 + tail]
+    same(snippet, "", at=snippet.SIZE - len(code), code=code)
+
+
+def test_a_loop_that_runs_off_the_end_of_memory(snippet: Any) -> None:
+    """A slide of instructions up to the last byte: what lies behind is the device's."""
+    code = snippet.assemble("; ".join(["mov edi, 0xff00; add ecx, 1"] + ["inc eax"] * 40))[:-1]
+    same(snippet, "", at=snippet.SIZE - len(code), code=code)
+
+
+def test_jumps_into_the_middle_of_instructions(snippet: Any) -> None:
+    """The loop's instructions are read two ways in turn: B8 90 90 90 90 is a MOV from one place, four NOPs from the next."""
+    text = """
+        mov ecx, 60
+    1:  test ecx, 1; jz 2f
+        jmp 3f + 1
+    2:  nop
+    3:  .byte 0xb8, 0x40, 0x43, 0x90, 0x90
+        add ebp, eax
+        dec ecx; jnz 1b"""
+    same(snippet, text)
+
+
+@pytest.mark.parametrize(("prefixes", "expected"), [(13, -1), (14, 13), (15, 13), (40, 13)])
+def test_prefixes_up_to_the_limit(snippet: Any, prefixes: int, expected: int) -> None:
+    """INC EBX with 13 redundant prefixes and a ModRM byte is 15 bytes long; one more is #GP."""
+    text = f"mov ecx, 40; 1: .byte {'0x3e, ' * prefixes} 0xff, 0xc3; dec ecx; jnz 1b"
+    found = same(snippet, text)
+    if expected >= 0:
+        assert vector(snippet, found) == expected
+    else:
+        assert found["ebx"] == snippet.DATA + 40
+
+
+def test_a_loop_that_overwrites_itself(snippet: Any) -> None:
+    """Each round writes the next one's instruction, in the block that runs; then over its own end."""
+    text = """
+        mov ecx, 60
+    1:  mov byte ptr [2f + 1], cl
+    2:  mov al, 0
+        movzx eax, al; add ebx, eax
+        mov dword ptr [3f + 1], ebx
+    3:  mov esi, 0
+        add ebp, esi
+        dec ecx; jnz 1b
+        mov edi, offset 4f; mov ecx, 0x1000; mov al, 0xf4
+    4:  rep stosb
+        inc eax"""
+    same(snippet, text)
+
+
+def test_stack_pointers_at_the_edges(snippet: Any) -> None:
+    """Pushes and calls that wrap at 4 GiB, or go into the device."""
+    for pointer in (0, 2, 4, 0x10002, 0xFFFFFFFE):
+        same(snippet, f"mov ecx, 20; 1: mov esp, {pointer:#x}; push ecx; call 2f; 2: pop eax; pop ebx; dec ecx; jnz 1b")
+
+
+def test_returns_to_anywhere(snippet: Any) -> None:
+    """A return whose address was changed on the stack, to the middle of its caller, then to a device."""
+    text = """
+        mov ecx, 40
+    1:  call 3f
+    2:  add ebx, 7
+        inc eax
+        dec ecx; jnz 1b
+        push 0x20000; ret
+    3:  test ecx, 3; jnz 4f
+        add dword ptr [esp], 3
+    4:  ret"""
+    same(snippet, text)
