@@ -8,6 +8,7 @@ Guest RAM is mapped without gaps, so an access beyond a block of it is not seen,
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -15,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build" / "asan"
-FLAGS = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize=alignment,shift,signed-integer-overflow"
+FLAGS = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize=alignment,null,shift,signed-integer-overflow"
 TESTS = ["tests/unit/test_hostile_code.py", "tests/unit/test_compiled_paging.py", "tests/unit/test_compiled_code.py", "tests/asm",
          "tests/fuzz/test_core.py", "tests/fuzz/test_compiled.py", "tests/fuzz/test_found.py"]
 
@@ -27,6 +28,11 @@ def library(name: str) -> str:
 
 
 def main(tests: list[str]) -> int:
+    built_with = COPY / "flags"
+    if not built_with.exists() or built_with.read_text() != FLAGS:
+        shutil.rmtree(COPY, ignore_errors=True)
+        COPY.mkdir(parents=True)
+        built_with.write_text(FLAGS)
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
     for name in filter(None, files):
         source, target = ROOT / name, COPY / name
