@@ -300,11 +300,14 @@ cdef u8* do_xguard(Cpu* c, void* arg, u64 unit) noexcept nogil:
 
 
 cdef u8* do_rest(Cpu* c, void* arg, u64 unit) noexcept nogil:
-    """A group of accesses crosses into another page, or is not in the TLB: the interpreter does the rest of the block."""
-    place(c, block_of(<Op*>arg))
+    """A group of accesses crosses into another page, or is not in the TLB: the handlers do the rest of the block."""
+    cdef Op* op = <Op*>arg
+    place(c, block_of(op))
     c.budget += unit >> 48
-    c.jtmp = <u64>arg
-    return NULL
+    if LIKELY(c.lock is NULL):
+        while op is not NULL and op.fn != h_jit and op.fn != h_warm:
+            op = op.fn(c, op)
+    return onward(c, op)
 
 
 cdef u8* do_rot(Cpu* c, void* arg, u64 unit) noexcept nogil:
