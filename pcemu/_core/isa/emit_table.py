@@ -416,8 +416,8 @@ def generate(handlers: list[str], rows: list[Any]) -> str:
     out += [f"#define FORM_{f.upper() or 'NONE'} {i}" for i, f in enumerate(FORMS)]
     out += [f"#define {name} {bit}" for name, bit in ACCESS.items()]
     out += [f"#define STEP_{name} {i}" for i, name in enumerate(STEP_NAMES)]
-    out += [f"#define {name} {globals()[name]}" for name in ("C_FIRST", "C_SECOND", "C_ALL", "C_VVVV", "KILLS_IF_COUNT", "FAULTS_NEVER",
-                                                             "FAULTS_ALWAYS", "FAULTS_FP")]
+    constants = ("C_FIRST", "C_SECOND", "C_ALL", "C_VVVV", "KILLS_IF_COUNT", "FAULTS_NEVER", "FAULTS_ALWAYS", "FAULTS_FP")
+    out += [f"#define {name} {globals()[name]}" for name in constants]
     out.append("typedef struct { uint8_t cls, sub, form, size, access, width; uint16_t changes; uint8_t step, kills, faults; }"
                " EmitRow;")
     out.append("static const EmitRow emit_rows[] = {{0, 0, 0, 4, 0, 0, C_ALL, 0, 0, 0},")
