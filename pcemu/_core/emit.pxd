@@ -41,7 +41,7 @@ cdef extern from *:
         AT_FDP "PCEMU_AT(fdp)"
         AT_FCS "PCEMU_AT(fcs)"
         AT_FDS "PCEMU_AT(fds)"
-        AT_XTMP "(PCEMU_AT(wbuf) + 48)" # words of the x87 emitter
+        AT_XTMP "(PCEMU_AT(wbuf) + 48)"         # words of the x87 emitter
 
 cdef enum:
     H_AX = 0
@@ -213,6 +213,7 @@ cdef struct J:          # the block being compiled
     bint align          # the next memory operand must be aligned to its size
     u64 lo              # the unit's code, as Block.addr
     u64 hi
+    int mmx             # number of the last op if it was an MMX instruction: the x87 state is as that leaves it
     int n1              # a loop: instructions of the first round; otherwise all
     bint loop
     u32 variant         # ... guest registers that are not after a round what they were before
@@ -228,6 +229,7 @@ cdef struct J:          # the block being compiled
     u32 live[256]       # flags that matter after op i
     u32 epoch[16]       # of each guest register (see Group)
     s64 moved[16]       # ... and by how much it has moved since
+    bint lone           # no groups: there were too many that crossed
     int n_groups
     Group groups[16]
     Node nodes[400]
@@ -246,9 +248,10 @@ cdef extern from "gen/emit.h" nogil:
     enum:
         E_NONE, E_MOV, E_ALU, E_TEST, E_ADC, E_UNARY, E_LEA, E_MOVX, E_SHIFT, E_ROTATE, E_IMUL, E_MUL, E_DIV, E_PUSH, E_POP, E_LEAVE, E_BMI
         E_JCC, E_LOOP, E_JMP, E_CALL, E_JMPI, E_RET, E_SETCC, E_CMOVCC, E_CBW, E_CWD, E_BSWAP, E_XCHG, E_NOP, E_BT, E_SCAN, E_CMPXCHG
-        E_XADD, E_SHD, E_DIR, E_TIME, E_VEC, E_VST, E_VTOG, E_GTOV, E_VZERO, E_VFLAGS, E_X87
+        E_XADD, E_SHD, E_DIR, E_TIME, E_MMX, E_MMXMOVE, E_VEC, E_VST, E_VTOG, E_GTOV, E_VZERO, E_VFLAGS, E_X87
         FORM_NONE, FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_R, FORM_M, FORM_I, FORM_J, FORM_RC, FORM_MC, FORM_RRI, FORM_RMI
         FORM_RRC, FORM_MRI, FORM_RO, FORM_OR, FORM_RRR, FORM_RRM, FORM_RMR, FORM_RRRI, FORM_RRMI, FORM_RRRR, FORM_RRMR
+        FORM_QQ, FORM_QM, FORM_QI, FORM_QR, FORM_RQ, FORM_MQ, FORM_QQI, FORM_QMI, FORM_RQI, FORM_QRI
         V_ALIGNED, V_WHOLE, V_DEST, V_SELF, V_FP, V_XMM0, ENC_SWAP, ENC_VVVV
         VEX_IS, VEX_L1, VEX_W1, VEX_AVX2_L1, VEX_LEGACY
         A_READ, A_WRITE, A_OPERAND, A_PUSH, A_POP, A_OTHER
@@ -368,6 +371,7 @@ cdef void x_load_vex(J* j, int r, bint whole) noexcept nogil
 cdef void x_changed(J* j, int r) noexcept nogil
 cdef void x_changed_vex(J* j, int r) noexcept nogil
 cdef void x_narrow(J* j, bint wide) noexcept nogil
+cdef int x_free(J* j, int other) noexcept nogil
 cdef void x_flush(J* j) noexcept nogil
 cdef void call_c(J* j, int t) noexcept nogil
 

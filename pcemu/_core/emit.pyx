@@ -926,7 +926,7 @@ cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) 
         if free_ < 0 and j.n_groups < MAX_GROUPS:
             free_ = j.n_groups
         # not where the op has a stub already: that comes back behind the group's check
-        if free_ < 0 or j.n_stubs > j.op_stub or not foresee(j, g, &lo, &hi, &w) or lo > x or x + size > hi:
+        if free_ < 0 or j.lone or j.n_stubs > j.op_stub or not foresee(j, g, &lo, &hi, &w) or lo > x or x + size > hi:
             if h < 0:
                 ld_env(j, sz, H_CX, env_r(g))
                 if disp:
@@ -1039,6 +1039,17 @@ cdef void x_changed_vex(J* j, int r) noexcept nogil:
     """A VEX-coded instruction writes all of a register."""
     j.xv |= <u32>0x10001 << r
     j.xd |= <u32>0x10001 << r
+
+
+cdef int x_free(J* j, int other) noexcept nogil:
+    """A host register that holds none of the guest's, and is not `other`."""
+    cdef int r
+    for r in range(15, -1, -1):
+        if not j.xv >> r & 1 and r != other:
+            return r
+    x_flush(j)
+    j.xv = 0
+    return 15 if other != 15 else 14
 
 
 cdef void x_narrow(J* j, bint wide) noexcept nogil:

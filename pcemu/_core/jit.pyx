@@ -54,7 +54,7 @@ cdef extern from *:
     const int PCEMU_JIT
     int map_twice "pcemu_map_twice"(size_t, u8**, u8**) nogil
 
-for _family in ("e_alu", "e_bits", "e_flow", "e_move", "e_shift", "e_sse", "e_x87"):     # they enter their emitters
+for _family in ("e_alu", "e_bits", "e_flow", "e_mmx", "e_move", "e_shift", "e_sse", "e_x87"):     # they enter their emitters
     import_module("pcemu._core." + _family)
 
 # Cpu fields by their displacement from r14, for those who show code
@@ -69,6 +69,8 @@ ctypedef Op* (*EnterFn)(Cpu* c, u8* code) noexcept nogil
 cdef enum:
     HEAT = 12               # executions before a block is compiled
     ROOM = 48 << 10         # no unit's code is longer: one that grows beyond is left to the interpreter
+    REST_COUNT = 64         # groups that crossed into another page before a unit is compiled without, ...
+    REST_APART = 500        # ... if there were no more instructions than that between them
     MARGIN = 2 << 10        # ... and no instruction's, nor a stub's
     X_ROOM = 16 << 10       # ... of that, stubs that save and restore vector registers
 
@@ -302,12 +304,31 @@ cdef u8* do_xguard(Cpu* c, void* arg, u64 unit) noexcept nogil:
 cdef u8* do_rest(Cpu* c, void* arg, u64 unit) noexcept nogil:
     """A group of accesses crosses into another page, or is not in the TLB: the handlers do the rest of the block."""
     cdef Op* op = <Op*>arg
+    cdef Block* head = <Block*>(unit & (((<u64>1) << 48) - 1))
     place(c, block_of(op))
     c.budget += unit >> 48
+    if head.n != N_DEAD:
+        count_rest(c, head)
     if LIKELY(c.lock is NULL):
         while op is not NULL and op.fn != h_jit and op.fn != h_warm:
             op = op.fn(c, op)
     return onward(c, op)
+
+
+cdef void count_rest(Cpu* c, Block* b) noexcept nogil:
+    """If that happens all the time (data across a page's edge), the unit is compiled again, without groups."""
+    cdef u32 now = <u32>(c.icount_end - <u64>c.budget)
+    cdef u8* old = b.head - 4
+    b.strays += 1
+    if b.strays != REST_COUNT:
+        return
+    b.strays = 0
+    if now - b.count < REST_COUNT * REST_APART:
+        compile_block(c, b, 1)
+        if b.head - 4 != old:
+            old[0] = 0xE9               # what was compiled before leads to it
+            patch_rw(old + 1, b.head - 4)
+    b.count = now                       # (no longer executions: it is compiled)
 
 
 cdef u8* do_rot(Cpu* c, void* arg, u64 unit) noexcept nogil:
@@ -974,6 +995,7 @@ cdef void begin(J* j, Cpu* c, Block* b) noexcept nogil:
     j.op_stub = 0
     j.failed = 0
     j.xv = j.xd = j.xsize = 0
+    j.mmx = -2
     j.wide = 0
     j.align = 0
     j.n_groups = 0
@@ -1051,7 +1073,7 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
     return not j.failed
 
 
-cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
+cdef void compile_block(Cpu* c, Block* b, bint lone) noexcept nogil:
     """Compile a unit that begins with b: a loop, else a trace, else b alone; what does not fit either stays with the interpreter."""
     cdef Mach* m = c.m
     cdef J* j = <J*>m.compiler
@@ -1069,12 +1091,20 @@ cdef void compile_block(Cpu* c, Block* b) noexcept nogil:
     t0 = mmu.host_ns()
     for attempt in range(3):
         begin(j, c, b)
+        j.lone = lone
         gather(j, b, MAX_UNIT if attempt < 2 else 1, attempt == 0)
         extent(j)
         if write_unit(j, &entry, &head, &body):
             break
     else:
         return
+    if lone:
+        if j.n1 != b.unit_n:
+            return                      # what was compiled before counts on that
+        if b.unit_lo < j.lo:
+            j.lo = b.unit_lo
+        if b.unit_hi > j.hi:
+            j.hi = b.unit_hi
     b.head = head + 4
     b.entry = entry + j.rx
     b.code = body + j.rx
@@ -1155,7 +1185,7 @@ cdef Op* h_warm(Cpu* c, Op* op) noexcept nogil:
         if b.cross and next_page(c, c.r[R_PC]) is NULL:     # no memory: what was fetched is not fetched again
             b.count = 0
         else:
-            compile_block(c, b)
+            compile_block(c, b, 0)
             if op.fn == h_jit:
                 return op.fn(c, op)
     c.n_cold += b.n

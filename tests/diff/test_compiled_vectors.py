@@ -20,6 +20,10 @@ PROGRAMS = {
     "first touch": f"{BUSY}; addps xmm1, [rbx+0x4000]; pxor xmm3, xmm1; movaps [rbx+0x5000], xmm3; psubd xmm1, xmm12",
     "group": f"{BUSY}; movups xmm4, [rbx+0x3000]; movups xmm5, [rbx+0x3010]; addps xmm4, [rbx+0x3020]; movaps [rbx+0x3030], xmm4",
     "group across": f"{BUSY}; movups xmm4, [rbx+0xFE0]; movups xmm5, [rbx+0xFF0]; addps xmm4, [rbx+0x1000]; movaps [rbx+0x1010], xmm4",
+    "group always across": f"mov ecx, 5000; 3: {BUSY}; movups xmm4, [rbx+0xFE8]; addps xmm4, [rbx+0x1000]; movups [rbx+0xFF8], xmm4; "
+                           "add eax, [rbx+0x1008]; dec ecx; jnz 3b",
+    "group often across": "mov edx, 30; 2: mov ecx, 200; mov rsi, rbx; 3: movups xmm4, [rsi]; movups xmm5, [rsi+24]; addps xmm4, xmm5; movups [rsi+40], xmm4; "
+                          "add rsi, 48; test cl, 7; jnz 4f; paddd xmm3, xmm4; 4: dec ecx; jnz 3b; dec edx; jnz 2b",
     "nowhere": f"{BUSY}; movups xmm4, [rdi]; por xmm4, xmm1; movups [rdi], xmm4; paddw xmm1, xmm4",
     "absent": f"{BUSY}; mov eax, 0x7f000000; movaps xmm1, [rax]; paddd xmm1, xmm3",
     "absent store": f"{BUSY}; mov eax, 0x7f000000; movups [rax], xmm1; paddd xmm1, xmm3",
@@ -71,6 +75,15 @@ PROGRAMS = {
     "scatter by VEX": f"add r8, r9; pdep r11, r13, rax; pext rcx, rdx, [rbx]; mulx r14, r15, r13; mulx rax, rax, r11; mulx r11d, ecx, [rbx+{ACROSS}]; "
                       "shlx r13, r11, rcx; sarx eax, [rbx+8], r14d; shrx r9, r10, rdx; rorx r15, [rbx], 13; rorx ecx, r14d, 31; pushfq; pop r12; "
                       "cmp r14d, ecx; rorx r14, r14, 7; setl cl; mulx r13, r13, r14; adc r10, 5; shlx r13d, r13d, r13d",
+    "mmx": f"{BUSY}; movq mm1, [rbx]; paddb mm1, [rbx+8]; movq mm2, mm1; punpckhwd mm2, mm1; punpcklbw mm3, [rbx+0x11]; packsswb mm2, mm3; "
+           "phaddw mm4, mm2; pshufb mm1, mm2; palignr mm1, mm4, 3; pshufw mm5, mm1, 0x1b; psrlw mm5, 3; psllq mm2, mm3; pmaddubsw mm5, mm1; "
+           f"psadbw mm6, mm5; movq [rbx+{ACROSS - 4}], mm5; pabsd mm7, [rbx+{ACROSS - 4}]; punpckhdq mm7, mm6; phsubd mm7, mm7; packuswb mm0, mm0",
+    "mmx moves": "cmp r8, r9; movd mm0, r11d; movq mm1, r13; movd mm2, [rbx]; movq rax, mm1; movd r14d, mm2; movd [rbx+1], mm0; movntq [rbx+8], mm1; "
+                 "movq2dq xmm1, mm1; movdq2q mm3, xmm12; pmovmskb ecx, mm3; pextrw r15d, mm1, 2; pinsrw mm4, r9d, 3; pinsrw mm4, [rbx+5], 0; "
+                 "setb dl; addps xmm1, xmm2; pmovmskb r11d, mm4; emms; paddd mm5, mm4; fld1; movq mm6, mm5; faddp; emms; fldpi",
+    "mmx pending": f"{BUSY}; fninit; mov word ptr [rbx], 0x340; fldcw [rbx]; fldz; fld1; fdivrp; paddd mm1, mm2; paddd mm3, mm4",
+    "mmx across": f"{BUSY}; movq mm1, [rbx+{ACROSS + 4}]; paddw mm1, [rdi]; movq [rdi+2], mm1; por mm1, mm2; paddd xmm1, xmm3",
+    "mmx full": "; ".join(f"addps xmm{i}, xmm{(i + 1) % 16}" for i in range(16)) + "; paddd mm1, mm2; pshufb mm1, [rbx]; subps xmm3, xmm15",
     "own code": f"{BUSY}; movups xmm4, [rip+4f]; movups [rip+4f], xmm3; paddd xmm1, xmm4; 4: .fill 16, 1, 0x90; paddd xmm1, xmm3",
 }
 
@@ -92,6 +105,9 @@ def _outcome(engine: rig.Emulated, code: bytes, seed: int) -> dict[str, Any]:
         kind = rng.randrange(3)
         fx[160 + 16 * i:176 + 16 * i] = (rng.randbytes(16) if kind == 0 else b"".join(
             (rng.getrandbits(1) << 31 | rng.randrange(0x3F000000, 0x42000000)).to_bytes(4, "little") for _ in range(4)))
+    for i in range(8):
+        fx[32 + 16 * i:42 + 16 * i] = rng.randbytes(10)
+    fx[4] = rng.randrange(256)
     gpr = [rng.getrandbits(64) for _ in range(16)]
     gpr[3], gpr[4], gpr[7] = rig.DATA, rig.DATA + 0x8000, 0x3000_0000
     before = rig.Machine(gpr, rng.getrandbits(12) & rig.ALL_FLAGS, bytes(fx), rng.randbytes(0x6000))
@@ -101,8 +117,10 @@ def _outcome(engine: rig.Emulated, code: bytes, seed: int) -> dict[str, Any]:
     for i in range(16):
         c.set(f"ymm{i}h", rng.getrandbits(128))
     why = "halted" if engine.run(code, before, 100_000, "halted") else "stopped"
-    out: dict[str, Any] = {r: c.get(r) for r in (*rig.GPR, "rip", "eflags", "mxcsr", "cr2", *(f"ymm{i}" for i in range(16)))}
+    out: dict[str, Any] = {r: c.get(r) for r in (*rig.GPR, "rip", "eflags", "mxcsr", "cr2", "fsw", "ftw", *(f"ymm{i}" for i in range(16)),
+                                                   *(f"st{i}" for i in range(8)))}
     out["at"] = why
+    out["instructions"] = c.stats()["instructions"]
     out["memory"] = engine.mem.read(rig.DATA, 0x8000)
     return out
 

@@ -97,6 +97,27 @@ RULES: list[tuple[str, str, str, str, str]] = [
     ("shd", "shld=0 shrd=1", "rrc", "1", ""),
     ("time", "rdtsc", "*", "ax dx fault", ""),
     ("dir", "cld=0 std=1", "", "", ""),
+    # sub: how the operation is made of one on an XMM register (e_mmx.pyx)
+    ("mmx", """paddb=0 paddw=0 paddd=0 paddq=0 psubb=0 psubw=0 psubd=0 psubq=0 paddsb=0 paddsw=0 paddusb=0 paddusw=0 psubsb=0
+        psubsw=0 psubusb=0 psubusw=0 pmullw=0 pmulhw=0 pmulhuw=0 pmuludq=0 pmaddwd=0 psadbw=0 pavgb=0 pavgw=0 pminub=0 pmaxub=0
+        pminsw=0 pmaxsw=0 pcmpeqb=0 pcmpeqw=0 pcmpeqd=0 pcmpgtb=0 pcmpgtw=0 pcmpgtd=0 pand=0 pandn=0 por=0 pxor=0 psllw=0
+        pslld=0 psllq=0 psrlw=0 psrld=0 psrlq=0 psraw=0 psrad=0 pabsb=0 pabsw=0 pabsd=0 psignb=0 psignw=0 psignd=0 pmulhrsw=0
+        pmaddubsw=0 punpckhbw=1 punpckhwd=1 punpckhdq=1 packsswb=2 packuswb=2 packssdw=2 phaddw=2 phaddd=2 phaddsw=2 phsubw=2
+        phsubd=2 phsubsw=2 pshufb=3""", "qq qm", "w8 fault", ""),
+    ("mmx", "punpcklbw=0 punpcklwd=0 punpckldq=0", "qq qm", "w4 fault", ""),
+    ("mmx", "psllw=0 pslld=0 psllq=0 psrlw=0 psrld=0 psrlq=0 psraw=0 psrad=0", "qi", "fault", ""),
+    ("mmx", "palignr=4 pshufw=5", "qqi qmi", "w8 fault", ""),
+    ("mmxmove", "movd=0", "qr qm", "fault", ""),
+    ("mmxmove", "movd=1", "rq mq", "1 fault", ""),
+    ("mmxmove", "movq=2", "qq", "fault", ""),
+    ("mmxmove", "movq=0", "qm", "w8 fault", ""),
+    ("mmxmove", "movq=1 movntq=1", "mq", "1 w8 fault", ""),
+    ("mmxmove", "movq2dq=3", "rq", "fault", ""),
+    ("mmxmove", "movdq2q=4", "qr", "fault", ""),
+    ("mmxmove", "pmovmskb=5", "rq", "1 fault", ""),
+    ("mmxmove", "pextrw=6", "rqi", "1 fault", ""),
+    ("mmxmove", "pinsrw=7", "qri qmi", "w2 fault", ""),
+    ("mmxmove", "emms=8", "*", "fault", ""),
 ]
 
 # Vector instructions, by what their operands are. Attributes: a, a memory operand of 16 bytes must be aligned; w, the destination
@@ -286,7 +307,7 @@ V_BITS = {"a": 8, "w": 16, "d": 16, "0": 32, "f": 64, "x": 128}
 
 CLASSES = ["none", *dict.fromkeys(r[0] for r in [*RULES, *VECTOR, *VEX]), "x87"]
 FORMS = ["", "rr", "ri", "rm", "mr", "mi", "r", "m", "i", "j", "rc", "mc", "rri", "rmi", "rrc", "mri", "mrc", "rrr", "rrm", "rmr",
-         "qq", "qm", "mq", "qi", "qr", "rq", "t", "tt", "ro", "or", "rrri", "rrmi", "rrrr", "rrmr"]
+         "qq", "qm", "mq", "qi", "qr", "rq", "t", "tt", "ro", "or", "rrri", "rrmi", "rrrr", "rrmr", "qqi", "qmi", "rqi", "qri"]
 
 
 # what compiled code knows of an instruction (EmitRow in emit.pxd)
