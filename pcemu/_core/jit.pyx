@@ -392,6 +392,27 @@ cdef void to_c(J* j, void* fn) noexcept nogil:
     e8(j, 0xD0)                         # call rax
 
 
+cdef void quick_flags(J* j) noexcept nogil:
+    """What comparisons and logic leave in Cpu.cc_*, which is what most conditions ask for: the host's flags by doing it again."""
+    cdef int sz
+    cdef u8* other
+    ld_env(j, 2, H_CX, AT_CC_KIND)
+    ld_env(j, 3, H_T, AT_CC_RES)
+    for sz in range(4):
+        alu_ri(j, 2, 7, H_CX, K_SUB + sz)
+        other = jcc_short(j, 5)
+        rm(j, sz, 0x02 if sz == 0 else 0x03, H_T, H_ENV, AT_CC_SRC)
+        rm(j, sz, 0x3A if sz == 0 else 0x3B, H_T, H_ENV, AT_CC_SRC)
+        e8(j, 0xC3)
+        here_short(j, other)
+    alu_ri(j, 2, 5, H_CX, K_LOGIC)
+    alu_ri(j, 2, 7, H_CX, 4)
+    other = jcc_short(j, 3)
+    rr(j, 3, 0x85, H_T, H_T)
+    e8(j, 0xC3)
+    here_short(j, other)
+
+
 cdef void make_thunks(J* j) noexcept:
     cdef u8* base = j.p
     cdef u8* at
@@ -459,6 +480,8 @@ cdef void make_thunks(J* j) noexcept:
     nums[:6] = [T_FLAGS, T_CF, T_SETCF, T_ROT, T_XPARK, T_XBACK]
     for i in range(6):
         thunk_at[nums[i]] = <u32>(j.p - base)
+        if nums[i] == T_FLAGS:
+            quick_flags(j)
         rm(j, 3, 0x8D, H_SP, H_SP, -8)
         to_c(j, fns[i])
         rm(j, 3, 0x8D, H_SP, H_SP, 8)
