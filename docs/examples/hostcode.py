@@ -15,7 +15,7 @@ import snippet
 
 # Cpu fields by their displacement from r14, which points to the structure's byte 128 (emit.pxd)
 FIELDS = {0x10: "cc_res", 0x18: "cc_src", 0x20: "cc_kind", 0x28: "budget", 0x30: "tlb_r", 0x38: "tlb_w", 0x50: "jckey",
-          0x60: "pgpc", 0x70: "jdelta0", 0x78: "jdelta1"}  # fmt: skip
+          0x60: "pgpc", 0x70: "group0", 0x78: "group1"}  # fmt: skip
 
 
 def named(operands: str) -> str:

@@ -15,6 +15,7 @@ cdef void alu_loc_any(J* j, int sz, u32 sub, int dst, Op* op, u32 form, s64 v) n
     if form == FORM_RI:
         alu_ri(j, sz, sub, dst, v)
     elif is_high(sz, op.rm):
+        rcx_lost(j)
         ld_g(j, 0, H_CX, op.rm)
         alu_rr(j, 0, sub, dst, H_CX)
     else:
@@ -39,6 +40,7 @@ cdef bint e_alu(J* j, Op* op, EmitRow r) noexcept nogil:
                 set_dead(j)
             else:
                 set_node(j, N_CMP, kind, sz, loc_g(op.reg), src, CUR_DEAD, 0)
+            rcx_stays(j)
             return 1
         d = HR[gnum(sz, op.reg)]
         if need and kind != K_LOGIC and form == FORM_RR and gnum(sz, op.rm) == gnum(sz, op.reg):
@@ -63,16 +65,17 @@ cdef bint e_alu(J* j, Op* op, EmitRow r) noexcept nogil:
             set_dead(j)
         else:
             set_node(j, N_TRIPLE, kind, sz, loc_g(op.reg), src if kind != K_LOGIC else loc_none(), CUR_DEAD, 1)
+        rcx_stays(j)
         return 1
     if not plain(j):
         return 0
     if form == FORM_RM:
-        mem(j, 1 << sz, 0)
+        operand(j, 1 << sz, 0)
         j.host_lo = j.op_stub
         d = HR[gnum(sz, op.reg)]
         src = loc_env()
         if need and kind != K_LOGIC or is_high(sz, op.reg) or d < 0:
-            rm(j, 2 if sz == 0 else sz, 0x0FB6 if sz == 0 else 0x8B, H_T, H_CX, 0)
+            rm(j, 2 if sz == 0 else sz, 0x0FB6 if sz == 0 else 0x8B, H_T, H_CX, j.at)
             if need and kind != K_LOGIC:
                 st_env(j, 3, H_T, AT_CC_SRC)
             s = H_T
@@ -83,12 +86,14 @@ cdef bint e_alu(J* j, Op* op, EmitRow r) noexcept nogil:
                 set_dead(j)
             else:
                 set_node(j, N_CMP, kind, sz, loc_g(op.reg), src, CUR_DEAD, 0)
+            rcx_stays(j)
             return 1
         if s == NO_REG:
-            rm(j, sz, opc, d, H_CX, 0)
+            rm(j, sz, opc, d, H_CX, j.at)
         elif d >= 0 and not is_high(sz, op.reg):
             alu_rr(j, sz, sub, d, H_T)
         else:
+            rcx_lost(j)
             ld_g(j, 3 if sz == 1 else sz, H_CX, op.reg)
             alu_rr(j, sz, sub, H_CX, H_T)
             st_g(j, sz, H_CX, op.reg)
@@ -96,40 +101,44 @@ cdef bint e_alu(J* j, Op* op, EmitRow r) noexcept nogil:
             set_dead(j)
         else:
             set_node(j, N_TRIPLE, kind, sz, loc_g(op.reg), src if kind != K_LOGIC else loc_none(), CUR_DEAD, 1)
+        rcx_stays(j)
         return 1
     # memory destination
     if form != FORM_MR and form != FORM_MI:
         return 0
     if form == FORM_MR and is_high(sz, op.reg):
         return 0
-    mem(j, 1 << sz, sub != 7)
+    operand(j, 1 << sz, sub != 7)
     j.host_lo = j.op_stub
     src = loc_g(op.reg) if form == FORM_MR else loc_imm(v)
     if sub == 7 and not need:
         set_dead(j)
+        rcx_stays(j)
         return 1
     if not need:
         if form == FORM_MI:
             if sz and -128 <= v < 128:
-                rm(j, sz, 0x83, sub, H_CX, 0)
+                rm(j, sz, 0x83, sub, H_CX, j.at)
                 e8(j, <u32>v)
             else:
-                rm(j, sz, 0x80 if sz == 0 else 0x81, sub, H_CX, 0)
+                rm(j, sz, 0x80 if sz == 0 else 0x81, sub, H_CX, j.at)
                 e_imm(j, sz, <u64>v)
         else:
             d = HR[gnum(sz, op.reg)]
             if d < 0:
                 ld_g(j, sz, H_T, op.reg)
                 d = H_T
-            rm(j, sz, sub * 8 + (0 if sz == 0 else 1), d, H_CX, 0)
+            rm(j, sz, sub * 8 + (0 if sz == 0 else 1), d, H_CX, j.at)
         set_dead(j)
+        rcx_stays(j)
         return 1
-    rm(j, 2 if sz == 0 else sz, 0x0FB6 if sz == 0 else 0x8B, H_T, H_CX, 0)
+    rm(j, 2 if sz == 0 else sz, 0x0FB6 if sz == 0 else 0x8B, H_T, H_CX, j.at)
     alu_loc(j, sz, 5 if sub == 7 else sub, H_T, &src, 0)
     if sub != 7:
-        rm(j, sz, 0x88 if sz == 0 else 0x89, H_T, H_CX, 0)
+        rm(j, sz, 0x88 if sz == 0 else 0x89, H_T, H_CX, j.at)
     st_sx(j, sz, H_T)
     set_node(j, N_TRIPLE, kind, sz, loc_env(), src if kind != K_LOGIC else loc_none(), CUR_DEAD, 1)
+    rcx_stays(j)
     return 1
 
 
@@ -147,69 +156,98 @@ cdef bint e_test(J* j, Op* op, EmitRow r) noexcept nogil:
             set_node(j, N_TRIPLE, K_LOGIC, sz, loc_g(op.reg), loc_none(), CUR_DEAD, 0)
         else:
             set_node(j, N_TEST, K_LOGIC, sz, loc_g(op.reg), src, CUR_DEAD, 0)
+        rcx_stays(j)
         return 1
     if not plain(j) or form == FORM_MR and is_high(sz, op.reg) or form == FORM_RM and is_high(sz, op.reg):
         return 0
-    mem(j, 1 << sz, 0)
+    operand(j, 1 << sz, 0)
     j.host_lo = j.op_stub
     if not need:
         set_dead(j)
+        rcx_stays(j)
         return 1
     src = loc_imm(v) if form == FORM_MI else loc_g(op.reg)
-    rm(j, 2 if sz == 0 else sz, 0x0FB6 if sz == 0 else 0x8B, H_T, H_CX, 0)
+    rm(j, 2 if sz == 0 else sz, 0x0FB6 if sz == 0 else 0x8B, H_T, H_CX, j.at)
     alu_loc(j, sz, 4, H_T, &src, 0)
     st_sx(j, sz, H_T)
     set_node(j, N_TRIPLE, K_LOGIC, sz, loc_env(), loc_none(), CUR_DEAD, 1)
+    rcx_stays(j)
     return 1
 
 
 cdef bint e_adc(J* j, Op* op, EmitRow r) noexcept nogil:
+    """ADC SBB. Between the carry and the instruction nothing may change the host's flags: moves only."""
     cdef int sz = r.size
     cdef u32 sub = r.sub
     cdef u32 form = r.form
     cdef u32 need = j.live[j.i]
-    cdef int d = HR[gnum(sz, op.reg)]
+    cdef u32 opc = sub * 8 + (2 if sz == 0 else 3)
+    cdef int h, d = HR[gnum(sz, op.reg)]
+    cdef bint to_mem = form == FORM_MR or form == FORM_MI
+    cdef bint in_mem = to_mem or form == FORM_RM
+    cdef bint stays = 0
     cdef Loc src, dst
-    if form != FORM_RR and form != FORM_RI and form != FORM_RM or sz == 0 or sz == 1:
+    if in_mem and not plain(j) or form != FORM_MI and is_high(sz, op.reg) or form == FORM_RR and is_high(sz, op.rm):
         return 0
-    if form == FORM_RM:
-        if not plain(j):
-            return 0
-        mem(j, 1 << sz, 0)
-        rm(j, sz, 0x8B, H_T, H_CX, 0)
-        st_env(j, 3, H_T, AT_VAL)
+    src = loc_imm(imm_of(sz, op.imm)) if form == FORM_RI or form == FORM_MI else loc_g(op.rm if form == FORM_RR else op.reg)
+    if in_mem:
+        operand(j, 1 << sz, to_mem)
+        stays = j.in_host == HOST_ALL or j.in_host == HOST_NO_OF or j.in_host == HOST_CF
+        if not stays:                   # rcx is lost where the carry must be made
+            settle(j)
+            st_env(j, 3, H_CX, AT_VAL)
     want(j, 2)
-    src = loc_g(op.rm) if form == FORM_RR else loc_imm(imm_of(sz, op.imm))
+    if in_mem and not stays:
+        ld_env(j, 3, H_CX, AT_VAL)
+        rcx_lost(j)
     if need:
+        e8(j, 0x41)
         e8(j, 0x0F)
         e8(j, 0x92)
-        e8(j, 0xC1)                                 # setc cl
-        rr(j, 2, 0x0FB6, H_CX, H_CX)
-        rmx(j, 2, 0x8D, H_CX, NO_REG, H_CX, 3, (K_ADD if sub == 2 else K_SUB) + sz)
-        st_env(j, 2, H_CX, AT_CC_KIND)
+        e8(j, 0xC7)                                 # setc r15b
+        rr(j, 2, 0x0FB6, H_T, H_T)
+        rmx(j, 2, 0x8D, H_T, NO_REG, H_T, 3, (K_ADD if sub == 2 else K_SUB) + sz)
+        st_env(j, 2, H_T, AT_CC_KIND)
         if form == FORM_RM:
-            ld_env(j, 3, H_CX, AT_VAL)
-            st_env(j, 3, H_CX, AT_CC_SRC)
+            rm(j, 2 if sz == 0 else sz, 0x0FB6 if sz == 0 else 0x8B, H_T, H_CX, j.at)
+            st_env(j, 3, H_T, AT_CC_SRC)
         else:
             st_src(j, sz, &src)
-    if d < 0:
-        ld_g(j, sz, H_T, op.reg)
-        d = H_T
-    if form == FORM_RM:
-        rm(j, sz, sub * 8 + 3, d, H_ENV, AT_VAL)
-    elif form == FORM_RI:
-        alu_ri(j, sz, sub, d, src.imm)
+    if to_mem:
+        if form == FORM_MI:
+            rm(j, sz, 0x80 if sz == 0 else 0x81, sub, H_CX, j.at)
+            e_imm(j, sz, <u64>src.imm)
+        else:
+            h = d
+            if h < 0:
+                ld_g(j, 3 if sz == 1 else sz, H_T, op.reg)
+                h = H_T
+            rm(j, sz, opc - 2, h, H_CX, j.at)
     else:
-        g_rm(j, sz, sub * 8 + 3, d, op.rm)
-    if d == H_T:
-        st_g(j, sz, H_T, op.reg)
+        h = d
+        if h < 0:
+            ld_g(j, 3 if sz == 1 else sz, H_T, op.reg)
+            h = H_T
+        if form == FORM_RM:
+            rm(j, sz, opc, h, H_CX, j.at)
+        elif form == FORM_RI:
+            alu_ri(j, sz, sub, h, src.imm)
+        else:
+            g_rm(j, sz, opc, h, op.rm)
+        if h == H_T:
+            st_g(j, sz, H_T, op.reg)
     j.host_lo = j.op_stub
     if not need:
         set_dead(j)
-        return 1
-    dst = loc_g(op.reg)
-    st_res(j, sz, &dst)
-    set_env(j, 1)
+    else:
+        if to_mem:
+            rm(j, 3, 0x63 if sz == 2 else 0x8B if sz == 3 else <u32>(0x0FBE + sz), H_T, H_CX, j.at)
+            st_env(j, 3, H_T, AT_CC_RES)
+        else:
+            dst = loc_g(op.reg)
+            st_res(j, sz, &dst)
+        set_env(j, HOST_ALL)
+    rcx_stays(j)
     return 1
 
 
@@ -314,7 +352,7 @@ cdef bint e_imul(J* j, Op* op, EmitRow r) noexcept nogil:
     if form == FORM_RM or form == FORM_RMI:
         if not plain(j):
             return 0
-        mem(j, 1 << sz, 0)
+        operand(j, 1 << sz, 0)
     t = d if d >= 0 else H_T
     if form == FORM_RR or form == FORM_RM:
         if d < 0:
@@ -322,14 +360,14 @@ cdef bint e_imul(J* j, Op* op, EmitRow r) noexcept nogil:
         if form == FORM_RR:
             g_rm(j, sz, 0x0FAF, t, op.rm)
         else:
-            rm(j, sz, 0x0FAF, t, H_CX, 0)
+            rm(j, sz, 0x0FAF, t, H_CX, j.at)
     else:
         if d < 0 and sz == 1:
             ld_g(j, 3, H_T, op.reg)
         if form == FORM_RRI:
             g_rm(j, sz, 0x69, t, op.rm)
         else:
-            rm(j, sz, 0x69, t, H_CX, 0)
+            rm(j, sz, 0x69, t, H_CX, j.at)
         e_imm(j, sz, <u64>v)
     if d < 0:
         st_g(j, sz, H_T, op.reg)
@@ -346,8 +384,8 @@ cdef bint e_mul(J* j, Op* op, EmitRow r) noexcept nogil:
     if form == FORM_M:
         if not plain(j):
             return 0
-        mem(j, 1 << sz, 0)
-        rm(j, sz, 0xF7, sub, H_CX, 0)
+        operand(j, 1 << sz, 0)
+        rm(j, sz, 0xF7, sub, H_CX, j.at)
     else:
         g_rm(j, sz, 0xF7, sub, op.reg)
     set_product(j, sz, RAX, form == FORM_M)

@@ -23,6 +23,7 @@ cdef bint far_target(J* j, int sz) noexcept nogil:
 
 cdef void target_pc(J* j, s64 to) noexcept nogil:
     """ecx = where a direct branch goes."""
+    rcx_lost(j)
     ld_env(j, 2, H_CX, AT_PGPC)
     rm(j, 2, 0x8D, H_CX, H_CX, <s32>(j.boff + to))
 
@@ -156,6 +157,7 @@ cdef bint e_jcc(J* j, Op* op, EmitRow r) noexcept nogil:
     if next_ >= 0:
         want(j, cc)
         new_stub(j, jcc_fwd(j, cc if next_ == 0 else cc ^ 1), STUB_SIDE).arg = 1 - next_
+        rcx_stays(j)
         return 1
     sync(j)
     want(j, cc)
@@ -168,6 +170,7 @@ cdef bint e_jmp(J* j, Op* op, EmitRow r) noexcept nogil:
     if wide_branch(j, r.size):
         return 0
     if j.next_slot >= 0:
+        rcx_stays(j)
         return 1
     sync(j)
     go(j, 1, -1)
@@ -179,7 +182,7 @@ cdef void push_return(J* j, Op* op, int sz) noexcept nogil:
     stack(j, RSP, -n, n, 1, STUB_END)
     ld_env(j, 3, H_T, AT_PGPC)
     rm(j, 3 if j.m64 else 2, 0x8D, H_T, H_T, <s32>(j.boff + op.pcoff + op.length))
-    rm(j, sz, 0x89, H_T, H_CX, 0)
+    rm(j, sz, 0x89, H_T, H_CX, j.at)
     sp_set(j, RSP, -n)
 
 
@@ -227,11 +230,12 @@ cdef bint e_jmpi(J* j, Op* op, EmitRow r) noexcept nogil:
         home(j)
     if form == FORM_M:
         mem_or(j, 1 << sz, 0, STUB_END)
-        rm(j, 2 if sz == 1 else sz, 0x0FB7 if sz == 1 else 0x8B, H_CX, H_CX, 0)
+        rm(j, 2 if sz == 1 else sz, 0x0FB7 if sz == 1 else 0x8B, H_CX, H_CX, j.at)
     elif sz == 1:
         g_rm(j, 2, 0x0FB7, H_CX, op.reg)
     else:
         ld_g(j, sz, H_CX, op.reg)
+    rcx_lost(j)
     in_code(j)
     if sub == 1:
         if j.m64:                       # a target in the non-canonical hole: nothing is pushed
@@ -258,7 +262,7 @@ cdef bint e_ret(J* j, Op* op, EmitRow r) noexcept nogil:
     else:
         home(j)
     stack(j, RSP, 0, 1 << sz, 0, STUB_END)
-    rm(j, 2 if sz == 1 else sz, 0x0FB7 if sz == 1 else 0x8B, H_CX, H_CX, 0)
+    rm(j, 2 if sz == 1 else sz, 0x0FB7 if sz == 1 else 0x8B, H_CX, H_CX, j.at)
     in_code(j)
     sp_set(j, RSP, (1 << sz) + (<s32>(op.imm & 0xffff) if sub else 0))
     leap(j)

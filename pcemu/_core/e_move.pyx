@@ -20,6 +20,7 @@ cdef bint e_mov(J* j, Op* op, EmitRow r) noexcept nogil:
             st_g(j, sz, H_T, op.reg)
         else:
             g_rm(j, sz, 0x8A if sz == 0 else 0x8B, d, op.rm)
+        rcx_stays(j)
         return 1
     if form == FORM_RI:
         will_write(j, gnum(sz, op.reg), 0)
@@ -28,38 +29,42 @@ cdef bint e_mov(J* j, Op* op, EmitRow r) noexcept nogil:
         else:
             mov_imm(j, H_T, op.imm if sz == 3 else <u32>op.imm)
             st_g(j, sz, H_T, op.reg)
+        rcx_stays(j)
         return 1
     if not plain(j):
         return 0
     if form == FORM_RM or form == FORM_RO:
         will_write(j, gnum(sz, op.reg), 0)
         if form == FORM_RM:
-            mem(j, 1 << sz, 0)
+            operand(j, 1 << sz, 0)
         else:
             moffs(j, op, 1 << sz, 0)
         if is_high(sz, op.reg) or d < 0:
             if sz == 0:
-                rm(j, 2, 0x0FB6, H_T, H_CX, 0)
+                rm(j, 2, 0x0FB6, H_T, H_CX, j.at)
             else:
-                rm(j, sz, 0x8B, H_T, H_CX, 0)
+                rm(j, sz, 0x8B, H_T, H_CX, j.at)
             st_g(j, sz, H_T, op.reg)
         else:
-            rm(j, sz, 0x8A if sz == 0 else 0x8B, d, H_CX, 0)
+            rm(j, sz, 0x8A if sz == 0 else 0x8B, d, H_CX, j.at)
+        rcx_stays(j)
         return 1
     if form == FORM_MR or form == FORM_OR:
         if form == FORM_MR:
-            mem(j, 1 << sz, 1)
+            operand(j, 1 << sz, 1)
         else:
             moffs(j, op, 1 << sz, 1)
         if is_high(sz, op.reg) or d < 0:
             ld_g(j, sz, H_T, op.reg)
             d = H_T
-        rm(j, sz, 0x88 if sz == 0 else 0x89, d, H_CX, 0)
+        rm(j, sz, 0x88 if sz == 0 else 0x89, d, H_CX, j.at)
+        rcx_stays(j)
         return 1
     if form == FORM_MI:
-        mem(j, 1 << sz, 1)
-        rm(j, sz, 0xC6 if sz == 0 else 0xC7, 0, H_CX, 0)
+        operand(j, 1 << sz, 1)
+        rm(j, sz, 0xC6 if sz == 0 else 0xC7, 0, H_CX, j.at)
         e_imm(j, sz, op.imm)
+        rcx_stays(j)
         return 1
     return 0
 
@@ -76,6 +81,8 @@ cdef bint e_lea(J* j, Op* op, EmitRow r) noexcept nogil:
     offset(j, t, 3 if sz == 3 and address_size(op) == 3 else 2)
     if t != d:
         st_g(j, sz, H_CX, op.reg)
+        rcx_lost(j)
+    rcx_stays(j)
     return 1
 
 
@@ -106,10 +113,11 @@ cdef bint e_movx(J* j, Op* op, EmitRow r) noexcept nogil:
         else:
             g_rm(j, sz, opc, t, op.rm)
     else:
-        mem(j, 4 if sub == 4 else 2 if sub & 1 else 1, 0)
-        rm(j, sz, opc, t, H_CX, 0)
+        operand(j, 4 if sub == 4 else 2 if sub & 1 else 1, 0)
+        rm(j, sz, opc, t, H_CX, j.at)
     if t == H_T:
         st_g(j, sz, H_T, op.reg)
+    rcx_stays(j)
     return 1
 
 
@@ -176,23 +184,24 @@ cdef bint e_push(J* j, Op* op, EmitRow r) noexcept nogil:
         return 0
     will_write(j, RSP, 0)
     if form == FORM_M:
-        mem(j, n, 0)
-        rm(j, sz, 0x8B, H_T, H_CX, 0)
+        operand(j, n, 0)
+        rm(j, sz, 0x8B, H_T, H_CX, j.at)
         st_env(j, 3, H_T, AT_VAL)
     stack(j, RSP, -n, n, 1, STUB_SLOW)
     if form == FORM_I:
-        rm(j, sz, 0xC7, 0, H_CX, 0)
+        rm(j, sz, 0xC7, 0, H_CX, j.at)
         e_imm(j, sz, op.imm)
     elif form == FORM_M:
         ld_env(j, 3, H_T, AT_VAL)
-        rm(j, sz, 0x89, H_T, H_CX, 0)
+        rm(j, sz, 0x89, H_T, H_CX, j.at)
     else:
         h = HR[op.reg]
         if h < 0:
             ld_g(j, sz, H_T, op.reg)
             h = H_T
-        rm(j, sz, 0x89, h, H_CX, 0)
+        rm(j, sz, 0x89, h, H_CX, j.at)
     sp_set(j, RSP, -n)
+    rcx_stays(j)
     return 1
 
 
@@ -205,10 +214,11 @@ cdef bint e_pop(J* j, Op* op, EmitRow r) noexcept nogil:
     stack(j, RSP, 0, n, 0, STUB_SLOW)
     sp_set(j, RSP, n)
     if h >= 0:
-        rm(j, sz, 0x8B, h, H_CX, 0)
+        rm(j, sz, 0x8B, h, H_CX, j.at)
     else:
-        rm(j, sz, 0x8B, H_T, H_CX, 0)
+        rm(j, sz, 0x8B, H_T, H_CX, j.at)
         st_g(j, sz, H_T, op.reg)
+    rcx_stays(j)
     return 1
 
 
@@ -218,7 +228,7 @@ cdef bint e_leave(J* j, Op* op, EmitRow r) noexcept nogil:
     will_write(j, RBP, 0)
     stack(j, RBP, 0, 1 << sz, 0, STUB_SLOW)
     sp_set(j, RBP, 1 << sz)
-    rm(j, sz, 0x8B, H_BP, H_CX, 0)
+    rm(j, sz, 0x8B, H_BP, H_CX, j.at)
     return 1
 
 

@@ -91,6 +91,7 @@ cdef bint e_shift(J* j, Op* op, EmitRow r) noexcept nogil:
                      HOST_ALL if cnt == 1 else HOST_NO_OF)
         else:
             set_dead(j)
+        rcx_stays(j)
         return 1
     if form == FORM_RC:
         if need:

@@ -86,9 +86,9 @@ cdef void v_imm(J* j, Encoding e, Op* op, u32 form) noexcept nogil:
 
 
 cdef void v_mem(J* j, EmitRow r, bint write) noexcept nogil:
-    """rcx = host address of the memory operand."""
+    """rcx + j.at = host address of the memory operand."""
     j.align = (r.sub & V_ALIGNED) != 0
-    mem(j, r.width, write)
+    operand(j, r.width, write)
     j.align = 0
 
 
@@ -103,7 +103,7 @@ cdef void e_vec(J* j, Op* op, Encoding e, EmitRow r) noexcept nogil:
         v_mem(j, r, 0)
         if not r.sub & V_WHOLE:
             x_load(j, d)
-        v_rm(j, e, 0, d, H_CX, 0)
+        v_rm(j, e, 0, d, H_CX, j.at)
     elif r.form == FORM_RI:
         x_load(j, d)
         v_rr(j, e, 0, e.modrm & 7, d)
@@ -127,7 +127,7 @@ cdef void e_vst(J* j, Op* op, Encoding e, EmitRow r, u32 w) noexcept nogil:
         e.prefix = 0
     v_mem(j, r, 1)
     x_load(j, op.reg)
-    v_rm(j, e, w, op.reg, H_CX, 0)
+    v_rm(j, e, w, op.reg, H_CX, j.at)
     v_imm(j, e, op, r.form)
 
 
@@ -138,8 +138,8 @@ cdef void e_vtog(J* j, Op* op, Encoding e, EmitRow r, u32 w) noexcept nogil:
     if h < 0:
         h = H_T
     if r.form == FORM_RM:
-        mem(j, r.width, 0)
-        v_rm(j, e, w, h, H_CX, 0)
+        operand(j, r.width, 0)
+        v_rm(j, e, w, h, H_CX, j.at)
     else:
         x_load(j, op.rm)
         if e.modrm & ENC_SWAP:
@@ -155,11 +155,11 @@ cdef void e_gtov(J* j, Op* op, Encoding e, EmitRow r, u32 w) noexcept nogil:
     """From a general register, or memory that stands for one."""
     cdef int h
     if r.form == FORM_RM or r.form == FORM_RMI:
-        mem(j, r.width, 0)
+        operand(j, r.width, 0)
     if not r.sub & V_WHOLE:
         x_load(j, op.reg)
     if r.form == FORM_RM or r.form == FORM_RMI:
-        v_rm(j, e, w, op.reg, H_CX, 0)
+        v_rm(j, e, w, op.reg, H_CX, j.at)
     else:
         h = HR[op.rm]
         if h >= 0:
@@ -175,7 +175,7 @@ cdef void e_vflags(J* j, Op* op, Encoding e, EmitRow r) noexcept nogil:
     if r.form == FORM_RM:
         v_mem(j, r, 0)
         x_load(j, op.reg)
-        v_rm(j, e, 0, op.reg, H_CX, 0)
+        v_rm(j, e, 0, op.reg, H_CX, j.at)
     else:
         x_load(j, op.reg)
         x_load(j, op.rm)
@@ -206,6 +206,8 @@ cdef bint emit_sse(J* j, Op* op, EmitRow r) noexcept nogil:
         e_gtov(j, op, e, r, w)
     else:
         e_vflags(j, op, e, r)
+        rcx_lost(j)
+    rcx_stays(j)
     return 1
 
 

@@ -520,7 +520,7 @@ cdef bint e_control(J* j, Op* op, u32 kind) noexcept nogil:
         if not take(j):
             return 0
         mem_or(j, 2, 0, STUB_REST)
-        rm(j, 2, 0x0FB7, H_CX, H_CX, 0)
+        rm(j, 2, 0x0FB7, H_CX, H_CX, j.at)
         rr(j, 2, 0x8B, H_T, H_CX)
         rr(j, 2, 0x83, 4, H_T)
         e8(j, FLAGS)

@@ -25,7 +25,7 @@ cdef extern from *:
         AT_JCKEY "PCEMU_AT(jckey)"
         AT_PGPC "PCEMU_AT(pgpc)"
         AT_JTMP "PCEMU_AT(jtmp)"
-        AT_JDELTA "PCEMU_AT(jdelta)"
+        AT_GROUPS "PCEMU_AT(jdelta)"    # where the first bytes of groups are
         AT_VAL "PCEMU_AT(lbuf)"         # an operand that waits
         AT_CR4 "PCEMU_AT(cr4)"
         AT_TSC "PCEMU_AT(tsc_offset)"
@@ -159,7 +159,7 @@ cdef struct Group:      # accesses off one base register that one check admits
 
 cdef enum:
     MAX_GROUPS = 14     # Cpu.jdelta's last two are:
-    AT_SAVED = AT_JDELTA + 8 * 14
+    AT_SAVED = AT_GROUPS + 8 * 14
     GROUP_SPAN = 1024   # bytes at most: a group that crosses into another page is left to the interpreter. Off a pointer that
     GROUP_STEP = 40     # ... moves, this much for each access: what crossing costs against what a check does
 
@@ -210,6 +210,10 @@ cdef struct J:          # the block being compiled
     u32 xd              # ... of them those whose place in the Cpu is out of date
     bint wide           # ... and whether upper halves of the host's registers have been written
     u32 xsize           # bytes of code that stubs need for that
+    s32 at              # the last memory operand is at rcx + this
+    int held            # the group whose address rcx holds, behind the op before; -1: none
+    int held_now        # ... while no operand of the present op has been addressed,
+    int held_after      # ... and since
     bint align          # the next memory operand must be aligned to its size
     u64 lo              # the unit's code, as Block.addr
     u64 hi
@@ -357,6 +361,10 @@ cdef void offset(J* j, int dst, int sz) noexcept nogil
 cdef void by_segment(J* j, int seg, int size, bint write, u32 kind) noexcept nogil
 cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void mem(J* j, int size, bint write) noexcept nogil
+cdef void operand(J* j, int size, bint write) noexcept nogil
+cdef void settle(J* j) noexcept nogil
+cdef void rcx_stays(J* j) noexcept nogil
+cdef void rcx_lost(J* j) noexcept nogil
 cdef void mem_or(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) noexcept nogil
 cdef u32 variants(J* j, int n) noexcept nogil

@@ -81,6 +81,7 @@ cdef void st_g(J* j, int sz, int src, int g) noexcept nogil:
     cdef int n = gnum(sz, g)
     cdef int h = HR[n]
     if sz == 0 and g & 1:
+        rcx_lost(j)
         if n == RCX:
             st_env(j, 3, h, env_r(n))
             rm(j, 0, 0x88, src, H_ENV, env_r(n) + 1)
@@ -287,6 +288,7 @@ cdef void alu_loc(J* j, int sz, u32 sub, int dst, Loc* l, int at) noexcept nogil
     if l.t == L_REG:
         if is_high(sz, l.g):
             # dst is r15: rcx is free
+            rcx_lost(j)
             ld_g(j, 0, H_CX, l.g)
             alu_rr(j, 0, sub, dst, H_CX)
         else:
@@ -353,6 +355,7 @@ cdef void node_cf(J* j, int node) noexcept nogil:
     cdef Node* n
     cdef u32 sz
     cdef u8* skip
+    rcx_lost(j)
     while node >= 0 and j.nodes[node].type == N_INC:
         node = j.nodes[node].prior
     if node == CUR_DEAD:
@@ -716,8 +719,10 @@ cdef s32 tlb_at(J* j, bint write) noexcept nogil:
 
 
 cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
-    """rcx = linear address -> host address of `size` bytes, by the TLB; otherwise to a stub."""
+    """rcx = linear address -> host address of `size` bytes, by the TLB; otherwise to a stub. (j.at = 0.)"""
     cdef s32 at = tlb_at(j, write)
+    j.at = 0
+    rcx_lost(j)
     tlb_index(j)
     rmx(j, 3, 0x2B, H_CX, H_ENV, H_T, 0, at)
     if j.align:                         # in the page and aligned
@@ -734,10 +739,21 @@ cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
 cdef void mem(J* j, int size, bint write) noexcept nogil:
     """rcx = host address of the op's memory operand."""
     mem_or(j, size, write, STUB_SLOW)
+    settle(j)
 
 
 cdef void mem_or(J* j, int size, bint write, u32 kind) noexcept nogil:
-    """The same, with a stub of this kind."""
+    """rcx + j.at = host address of the op's memory operand; with a stub of this kind."""
+    rcx_lost(j)
+    locate(j, size, write, kind)
+
+
+cdef void operand(J* j, int size, bint write) noexcept nogil:
+    """rcx + j.at = host address of the op's memory operand. For emitters that have not changed rcx before: it may be there already."""
+    locate(j, size, write, STUB_SLOW)
+
+
+cdef void locate(J* j, int size, bint write, u32 kind) noexcept nogil:
     cdef Op* op = j.op
     if op.am != AM_GENERAL and op.base < 16 and op.index >= 16 and op.seg != FS and op.seg != GS:
         mem_at(j, op.base, op.disp, address_size(op), size, write, kind)
@@ -755,7 +771,7 @@ cdef bint flat_stack(J* j) noexcept nogil:
 
 
 cdef void stack(J* j, int g, s32 disp, int size, bint write, u32 kind) noexcept nogil:
-    """rcx = host address of `size` bytes at SS:[guest register g + disp]."""
+    """rcx + j.at = host address of `size` bytes at SS:[guest register g + disp]."""
     if flat_stack(j):
         mem_at(j, g, disp, 3 if j.m64 else 2, size, write, kind)
         return
@@ -907,7 +923,7 @@ cdef bint foresee(J* j, int g, s64* lo, s64* hi, bint* write) noexcept nogil:
 
 
 cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) noexcept nogil:
-    """rcx = host address of guest [g + disp] (sz: log2 of the address size). kind: of the stub where the TLB does not know."""
+    """rcx + j.at = host address of guest [g + disp] (sz: log2 of the address size). kind: of the stub where the TLB does not know."""
     cdef Group* q = NULL
     cdef int k, h = HR[g]
     cdef s32 at
@@ -958,33 +974,38 @@ cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) 
         rr(j, 3, 0x81, 7, H_CX)
         e32(j, <u32>(4096 - (hi - lo)))
         new_stub(j, jcc_fwd(j, 7), STUB_REST)
-        rmx(j, 3, 0x8B, H_CX, H_ENV, H_T, 0, at + 8)
-        rmx(j, 3, 0x2B, H_CX, H_ENV, H_T, 0, at)
-        st_env(j, 3, H_CX, AT_JDELTA + 8 * k)
+        rmx(j, 3, 0x03, H_CX, H_ENV, H_T, 0, at + 8)
+        st_env(j, 3, H_CX, AT_GROUPS + 8 * k)
         j.in_host = 0
-        if sz == 2:
-            mov(j, H_T, H_CX)
-    elif sz == 2:
-        ld_env(j, 3, H_T, AT_JDELTA + 8 * k)
-    else:
-        ld_env(j, 3, H_CX, AT_JDELTA + 8 * k)
-    if sz == 2:                         # r15 = delta
-        if h < 0:
-            ld_env(j, 2, H_CX, env_r(g))
-            rm(j, 2, 0x8D, H_CX, H_CX, disp)
-        else:
-            rm(j, 2, 0x8D, H_CX, h, disp)
-        rmx(j, 3, 0x8D, H_CX, H_CX, H_T, 0, 0)
-    else:                               # rcx = delta
-        if h < 0:
-            ld_env(j, 3, H_T, env_r(g))
-            h = H_T
-        rmx(j, 3, 0x8D, H_CX, H_CX, h, 0, disp)
+    elif j.held_now != k:
+        ld_env(j, 3, H_CX, AT_GROUPS + 8 * k)
+    j.held_now = -1
+    j.held_after = k
+    j.at = <s32>(x - q.lo)
     if j.align:
+        settle(j)
         rr(j, 0, 0xF6, 0, H_CX)         # test cl, size - 1
         e8(j, size - 1)
         new_stub(j, jcc_fwd(j, 5), kind)
         j.in_host = 0
+
+
+cdef void settle(J* j) noexcept nogil:
+    """The displacement of the operand becomes part of rcx."""
+    if j.at:
+        rm(j, 3, 0x8D, H_CX, H_CX, j.at)
+        j.at = 0
+        j.held_after = -1
+
+
+cdef void rcx_stays(J* j) noexcept nogil:
+    """The emitter has left rcx as the last memory operand, or the op before, needed it: the next of that group finds it there."""
+    j.held = j.held_after if j.held_after >= 0 else j.held_now
+
+
+cdef void rcx_lost(J* j) noexcept nogil:
+    """rcx is something else."""
+    j.held_now = j.held_after = -1
 
 
 # ============================================================================================= vector registers
@@ -1072,6 +1093,7 @@ cdef void x_flush(J* j) noexcept nogil:
 
 cdef void call_c(J* j, int t) noexcept nogil:
     """Call a thunk, in whose C code vector registers get lost. (Perhaps under a condition: nothing else changes.)"""
+    rcx_lost(j)
     x_move(j, 0x0F29, j.xd)
     x_narrow(j, j.wide)
     call_rx(j, thunk(j, t))

@@ -60,7 +60,7 @@ for _family in ("e_alu", "e_bits", "e_flow", "e_mmx", "e_move", "e_shift", "e_ss
 # Cpu fields by their displacement from r14, for those who show code
 FIELDS = {AT_CC_RES: "cc_res", AT_CC_SRC: "cc_src", AT_CC_KIND: "cc_kind", AT_EFLAGS: "eflags", AT_BUDGET: "budget", AT_TLB_R: "tlb_r",
           AT_TLB_W: "tlb_w", AT_JCKEY: "jckey", AT_JCKEY + 4: "jckey.gen", AT_PGPC: "pgpc", AT_JTMP: "jtmp", AT_JC: "jc"}
-FIELDS.update((AT_JDELTA + 8 * i, f"jdelta{i}") for i in range(4))
+FIELDS.update((AT_GROUPS + 8 * i, f"group{i}") for i in range(MAX_GROUPS))
 FIELDS.update((8 * i - 128, "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()[i]) for i in range(16))
 FIELDS.update((AT_VEC + 32 * i, f"ymm{i}") for i in range(16))
 
@@ -936,6 +936,7 @@ cdef void second_round(J* j) noexcept nogil:
     j.second_xv = j.xv
     j.second_xd = j.xd
     j.second_wide = j.wide
+    j.held = -1
     j.rest = j.n - j.n1
     pay_here(j, j.rest, STUB_ROUND)
 
@@ -1021,6 +1022,8 @@ cdef void begin(J* j, Cpu* c, Block* b) noexcept nogil:
     j.mmx = -2
     j.wide = 0
     j.align = 0
+    j.held = j.held_now = j.held_after = -1
+    j.at = 0
     j.n_groups = 0
     memset(j.epoch, 0, sizeof(j.epoch))
     memset(j.moved, 0, sizeof(j.moved))
@@ -1069,12 +1072,17 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
             x87_flush(j)
             if j.xsize > X_ROOM - 1024:
                 j.x87.lost = 1
+            j.held = -1
+        j.held_now = j.held
+        j.held = j.held_after = -1
         if UNLIKELY(j.c.m.inject) and j.c.m.inject == r.cls:
             write_wrong(j, op, r)
         elif not emitters[r.cls](j, op, r):
             by_handler(j, op)
         while first < j.n_stubs:
             j.stubs[first].back = j.p
+            if j.stubs[first].kind == STUB_SLOW:
+                j.held = -1
             j.stubs[first].xback = j.xv
             j.xsize += 9 * <u32>(popcount64(j.xv & 0xFFFF) + popcount64(j.stubs[first].xd & 0xFFFF))
             j.stubs[first].x87_back = j.x87
