@@ -262,7 +262,11 @@ def log_file(c: Context) -> None:
     c.config.log_file = c.value
 
 
-_TRACE_KEYS = (key("enable"), key("events"), key("file"))
+def dfilter(c: Context) -> None:
+    c.config.log_ranges = log_module.parse_ranges(c.value)
+
+
+_TRACE_KEYS = (key("enable"), key("events"), key("file"), key("format", choices=("text", "binary")))
 
 
 def trace(c: Context) -> None:
@@ -282,6 +286,10 @@ def trace(c: Context) -> None:
         c.config.trace_events += [line for line in lines if line and not line.startswith("#")]
     if "file" in pairs:
         c.config.trace_file = str(pairs["file"])
+    if "format" in pairs:
+        if "file" not in pairs:
+            raise at(c.option, c.value, "format is the file's: file=FILE is needed")
+        c.config.trace_format = str(pairs["format"])
 
 
 HOST_OPTIONS: dict[str, Callable[[Context], None]] = {
@@ -290,6 +298,6 @@ HOST_OPTIONS: dict[str, Callable[[Context], None]] = {
         chardev, serial, parallel, monitor, mon, qmp, qmp_pretty, qtest, qtest_log, debugcon, gdb, gdb_default, echr,
         nographic, no_reboot, no_shutdown, action, watchdog_action, paused, data_dir, rtc, rtc_td_hack, localtime, startdate,
         icount, seed, log,
-        log_file, trace,
+        log_file, dfilter, trace,
     )
 }  # fmt: skip

@@ -128,8 +128,8 @@ icount                | [shift=]N|auto[,sleep=on|off][,align=off] | icount | vir
 # Debugging
 d                     | ITEM[,...] | log | log these things ('-d help' lists them)
 D                     | FILE | log_file | log into a file, not to standard error
-dfilter               | RANGE[,...] | - | log only these addresses
-trace                 | [[enable=]PATTERN][,events=FILE][,file=FILE] | trace | report trace events ('-trace help' lists them)
+dfilter               | RANGE[,...] | dfilter | log only code at these addresses: FIRST..LAST, START+SIZE, LAST-SIZE
+trace                 | [[enable=]PATTERN][,events=FILE][,file=FILE][,format=text|binary] | trace | trace events; 'help' lists
 singlestep            | | no_effect | one instruction at a time (no effect: a warning)
 gdb                   | DEV | gdb | a debugger may connect there: tcp::1234, unix:PATH,server=on,wait=off, stdio, chardev:ID
 s                     | | gdb_default | the same as -gdb tcp::1234

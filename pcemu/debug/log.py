@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from typing import IO
@@ -38,6 +39,7 @@ class Log:
         self.items = items
         self.guest_errors = "guest_errors" in items
         self.unimp = "unimp" in items
+        self.ranges: tuple[tuple[int, int], ...] = ()       # -dfilter: only code at these addresses, first and last; (): all
         self._stream: IO[str] | None = None
         self._write = write
 
@@ -49,6 +51,10 @@ class Log:
             stream.write(text)
             stream.flush()
 
+    def covers(self, addr: int) -> bool:
+        """Is code at this address to be logged?"""
+        return not self.ranges or any(first <= addr <= last for first, last in self.ranges)
+
     @property
     def stream(self) -> IO[str] | None:
         """The log's file, None when it is standard error."""
@@ -56,10 +62,7 @@ class Log:
 
     def open_file(self, path: str, option: str = "-D ") -> None:
         """-D: log to a file ('%d' in the name is the process id)."""
-        if "%d" in path:
-            import os
-
-            path = path.replace("%d", str(os.getpid()), 1)
+        path = with_pid(path)
         try:
             self._stream = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - lives as long as the log
         except OSError as error:
@@ -69,6 +72,30 @@ class Log:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+
+
+def parse_ranges(spec: str) -> tuple[tuple[int, int], ...]:
+    """-dfilter: FIRST..LAST, START+SIZE and LAST-SIZE, with commas between them."""
+    found = []
+    for item in spec.split(","):
+        match = re.fullmatch(r"(0[xX][0-9a-fA-F]+|\d+)(\.\.|\+|-)(0[xX][0-9a-fA-F]+|\d+)", item.strip())
+        if match is None:
+            raise PcemuError(f"-dfilter {item}: FIRST..LAST, START+SIZE or LAST-SIZE is expected")
+        one, other = (int(text, 16 if text[:2] in ("0x", "0X") else 10) for text in (match[1], match[3]))
+        first, last = {"..": (one, other), "+": (one, one + other - 1), "-": (one - other + 1, one)}[match[2]]
+        if not 0 <= first <= last < 1 << 64:
+            raise PcemuError(f"-dfilter {item}: the range is empty or reaches beyond 64 bits")
+        found.append((first, last))
+    return tuple(found)
+
+
+def with_pid(path: str) -> str:
+    """-D and -trace file=: '%d' is the process id."""
+    if "%d" in path:
+        import os
+
+        path = path.replace("%d", str(os.getpid()), 1)
+    return path
 
 
 def parse_items(spec: str, warn: Callable[[str], object]) -> frozenset[str]:

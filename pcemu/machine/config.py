@@ -169,7 +169,9 @@ class MachineConfig:
 
     log_items: frozenset[str] = frozenset()
     log_file: str | None = None
+    log_ranges: tuple[tuple[int, int], ...] = ()  # -dfilter: first and last addresses
     trace_events: list[str] = field(default_factory=list)
     trace_file: str | None = None
+    trace_format: str = "text"  # of that file; or "binary"
     describe_options: Callable[[], list[dict[str, Any]]] | None = None  # for query-command-line-options
     traceback: bool = False  # -d anything: a device's failure is shown whole

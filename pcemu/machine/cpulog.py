@@ -48,6 +48,8 @@ class CpuLog:
         cpu = self.cpu
         cs_base, rip = cpu.get("cs_base"), cpu.get("rip")
         pc = cs_base + rip
+        if self.log.ranges and not self.log.covers(pc):
+            return
         if self._asm:
             bits = self._bits()
             if (pc, bits) not in self._seen:

@@ -9,7 +9,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from pcemu.debug.log import Log
-from pcemu.debug.trace import Tracer
+from pcemu.debug.trace import Sink, TextSink, Tracer
 from pcemu.qom.errors import PcemuError
 
 from .base import MachineBase
@@ -51,13 +51,19 @@ class Machine(MachineBase):
         self._jump_when_idle = icount is not None and not icount.sleep
         shift = (0 if self.stepped else None) if icount is None else AUTO_SHIFT if icount.shift is None else icount.shift
         log = Log(config.log_items)
+        log.ranges = config.log_ranges
         if config.log_file:
             log.open_file(config.log_file)
         self.trace_log = log
-        if config.trace_file:
+        sink: Sink | None = None
+        if config.trace_file and config.trace_format == "binary":
+            from pcemu.debug.tracefile import open_sink
+
+            sink = open_sink(config.trace_file)
+        elif config.trace_file:
             self.trace_log = Log()
             self.trace_log.open_file(config.trace_file, "-trace file=")
-        tracer = Tracer(config.trace_events, self.trace_log.write) if config.trace_events else Tracer()
+        tracer = Tracer(config.trace_events, sink or TextSink(self.trace_log.write))
         clock = MachineClock(core.Clock(shift, icount.sleep if icount else True))
         self._auto_shift = None
         if icount is not None and icount.shift is None:
@@ -391,6 +397,7 @@ class Machine(MachineBase):
         if self.status == "running":
             self.clock.stop()
             self._request_exit()
+            self.tracer.flush()
         self._step = None
         self.status = status
         self.guest_runs = False
@@ -535,6 +542,7 @@ class Machine(MachineBase):
             self._loop.close()
         self.fds.close()
         self.log.close()
+        self.tracer.close()
         self.trace_log.close()
 
     def __enter__(self) -> Machine:

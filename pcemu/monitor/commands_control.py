@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pcemu.debug import log as debug_log
+from pcemu.debug.trace import states as trace_states
 from pcemu.qom.errors import PcemuError
 
 from . import keys as keyboard_keys
@@ -157,13 +158,10 @@ def trace_event(ctx: Context, name: str, state: bool) -> str:
 @command("info trace-events", "name:s?", params="[name]", help="show available trace-events & their state (name: "
          "event name pattern)")  # fmt: skip
 def trace_events(ctx: Context, name: str | None) -> str:
-    from fnmatch import fnmatchcase
-
-    states = {event: int(event in device._tracing) for device in ctx.machine.devices for event in device.trace_events}
-    found = sorted(event for event in states if name is None or fnmatchcase(event, name))
+    found = trace_states(ctx.machine.devices, name or "*")
     if not found and name is not None:
         return f"unknown event \"{name}\"\n"
-    return "".join(f"{event} : state {states[event]}\n" for event in found)
+    return "".join(f"{event} : state {int(on)}\n" for event, on in found.items())
 
 
 @qmp_command("trace-event-set-state", "name: str, enable: bool, ignore-unavailable?: bool",
@@ -175,27 +173,13 @@ def trace_event_set_state(ctx: Context, name: str, enable: bool, ignore_unavaila
 
 @qmp_command("trace-event-get-state", "name: str", returns="[TraceEventInfo]", help="trace events and their states")
 def trace_event_get_state(ctx: Context, name: str) -> list[dict[str, Any]]:
-    from fnmatch import fnmatchcase
-
-    states = {event: event in device._tracing for device in ctx.machine.devices for event in device.trace_events}
-    found = [event for event in sorted(states) if fnmatchcase(event, name)]
+    found = trace_states(ctx.machine.devices, name)
     if not found and "*" not in name:
         raise CommandError(f'unknown event "{name[:80]}"')
-    return [{"name": event, "state": "enabled" if states[event] else "disabled", "vcpu": False} for event in found]
+    return [{"name": event, "state": "enabled" if on else "disabled", "vcpu": False} for event, on in found.items()]
 
 
 def _switch(ctx: Context, pattern: str, on: bool) -> bool:
-    """Turn the trace events that match on or off in every device; False when there are none."""
-    from fnmatch import fnmatchcase
-
-    machine = ctx.machine
-    found = False
-    for device in machine.devices:
-        matching = frozenset(event for event in device.trace_events if fnmatchcase(event, pattern))
-        if matching:
-            found = True
-            device._tracing = device._tracing | matching if on else device._tracing - matching
-    if found and on and machine.tracer._write is None:
-        machine.tracer._write = machine.log.write
+    """Turn the trace events that match on or off; False when there are none."""
+    found: bool = ctx.machine.tracer.switch(pattern, on, ctx.machine.devices)
     return found
-

@@ -84,7 +84,7 @@ class Device(RegisterAccess):
         for register in self._registers.values():
             setattr(self, register.attr, register.reset)
         tracing = machine.tracer.enabled_events(self.trace_events)
-        self._tracing: frozenset[str] = tracing
+        self.tracing: frozenset[str] = tracing
         for pins in self._ins:
             setattr(self, pins.attr, pins.bind(self))
         for wires in self._outs:
@@ -268,7 +268,7 @@ class Device(RegisterAccess):
 
     def trace(self, event: str, **fields: object) -> None:
         """Report a trace event (-trace); nearly free when it is off."""
-        if self._tracing and event in self._tracing:
+        if self.tracing and event in self.tracing:
             self.machine.tracer.emit(self, event, fields)
 
     def fail(self, text: str) -> PcemuError:

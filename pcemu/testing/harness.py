@@ -150,6 +150,22 @@ class ListLog(Log):
         super().__init__(frozenset(("guest_errors", "unimp")), self.messages.append)
 
 
+class EventList:
+    """A sink of trace events: a list of (type, event, fields)."""
+
+    def __init__(self, events: list[tuple[str, str, dict[str, object]]]) -> None:
+        self.events = events
+
+    def event(self, device: Any, event: str, fields: dict[str, object]) -> None:
+        self.events.append((device.type_name, event, fields))
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class TestMachine(MachineBase):
     """See the top of the file."""
 
@@ -160,8 +176,7 @@ class TestMachine(MachineBase):
     def __init__(self, ram: int = 1 << 20, *, isa: bool = True, start_ns: int = 0, seed: int = 0,
                  memory: Any = None) -> None:  # fmt: skip
         self.events: list[tuple[str, str, dict[str, object]]] = []
-        tracer = Tracer(["*"])
-        tracer.sink = lambda device, event, fields: self.events.append((device.type_name, event, fields))  # type: ignore[attr-defined]
+        tracer = Tracer(["*"], EventList(self.events))
         super().__init__(memory or FakeMemory(), FakeIoSpace(), SteppedClock(start_ns), ram_size=ram, seed=seed,
                          log=ListLog(), tracer=tracer)  # fmt: skip
         self.rtc_config.base = "2024-02-29T12:00:00"

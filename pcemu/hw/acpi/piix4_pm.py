@@ -211,7 +211,8 @@ class Piix4Pm(PciDevice):
         self.update_sci()
 
     def _sleep(self, kind: int) -> None:
-        self.trace("piix4_pm_sleep", type=kind)
+        if self.tracing:
+            self.trace("piix4_pm_sleep", type=kind)
         if kind == S5_TYPE or (kind == self.s4_val and not self.disable_s4):
             if kind != S5_TYPE:
                 self.machine.emit_event("SUSPEND_DISK")

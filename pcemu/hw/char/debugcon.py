@@ -43,7 +43,7 @@ class IsaDebugcon(IsaDevice):
         return self.readback
 
     def io_write(self, offset: int, value: int, size: int) -> None:
-        if self._tracing:
+        if self.tracing:
             self.trace("debugcon_write", value=value)
         assert self._chr is not None
         self._chr.write_byte(value)

@@ -142,18 +142,18 @@ class Serial(Device):
         if offset == 5 and not self.lsr & (LSR_ERRORS | LSR_FIFO_ERROR):    # a guest that polls for THRE
             return self.lsr
         value = self._readers[offset]()
-        if self._tracing:
+        if self.tracing:
             self.trace("serial_read", addr=offset, value=value)
         return value
 
     def io_write(self, offset: int, value: int, size: int) -> None:
-        if not offset and 0 < self.sent < FIFO_SIZE - 1 and not self._tracing:
+        if not offset and 0 < self.sent < FIFO_SIZE - 1 and not self.tracing:
             # One of a FIFO's worth (_write_thr had the first, and gets the last): nothing else changes.
             self.sent += 1
             if not self._chr.write_byte(value):     # type: ignore[union-attr]
                 self._block()
             return
-        if self._tracing:
+        if self.tracing:
             self.trace("serial_write", addr=offset, value=value)
         self._writers[offset](value)
 
@@ -438,7 +438,7 @@ class Serial(Device):
         frame_halves = 2 * (1 + data_bits + (parity != "N")) + int(2 * stop_bits)
         self._char_ns = NS * divisor * frame_halves // (2 * self.baudbase)
         speed = self.baudbase // divisor
-        if self._tracing:
+        if self.tracing:
             self.trace("serial_update_parameters", baudrate=speed, parity=parity, data_bits=data_bits, stop_bits=stop_bits)
         if self._chr is not None:
             self._chr.set_params(speed, parity, data_bits, stop_bits)

@@ -262,7 +262,8 @@ class I8257(IsaDevice):
             self.count[index] = self.base_count[index]
         else:
             self.mask |= bit
-        self.trace("i8257_terminal_count", channel=index)
+        if self.tracing:
+            self.trace("i8257_terminal_count", channel=index)
         return True
 
     def _memory_to_memory(self) -> None:
@@ -313,7 +314,8 @@ class I8257(IsaDevice):
         register = offset >> self.dshift
         index = register >> 1
         base, current = (self.base_count, self.count) if register & 1 else (self.base_address, self.address)
-        self.trace("i8257_write", register=register, value=value)
+        if self.tracing:
+            self.trace("i8257_write", register=register, value=value)
         if self.flip_flop:
             base[index] = current[index] = base[index] & 0xFF | value << 8
         else:
@@ -334,7 +336,8 @@ class I8257(IsaDevice):
 
     def control_write(self, offset: int, value: int, size: int) -> None:
         register = offset >> self.dshift
-        self.trace("i8257_write", register=8 + register, value=value)
+        if self.tracing:
+            self.trace("i8257_write", register=8 + register, value=value)
         bit = 1 << (value & 3)
         if register == 0:
             self.command = value

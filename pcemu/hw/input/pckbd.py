@@ -148,19 +148,21 @@ class I8042(IsaDevice):
                 self.throttled = True
                 self._timer.arm_in(THROTTLE_NS)
             self._fill()
-        self.trace("pckbd_kbd_read_data", value=value)
+        if self.tracing:
+            self.trace("pckbd_kbd_read_data", value=value)
         return value
 
     def status_read(self, offset: int, size: int) -> int:
         value: int = self.status
         if self.polled is not None:
             value = value & 0x0F | self.polled << 4
-        if self._tracing:
+        if self.tracing:
             self.trace("pckbd_kbd_read_status", value=value)
         return value
 
     def data_write(self, offset: int, value: int, size: int) -> None:
-        self.trace("pckbd_kbd_write_data", value=value)
+        if self.tracing:
+            self.trace("pckbd_kbd_write_data", value=value)
         self.status &= ~COMMAND
         command, self.expecting = self.expecting, 0
         if not command:
@@ -196,7 +198,8 @@ class I8042(IsaDevice):
     # -- commands -------------------------------------------------------------------------------------------
 
     def command_write(self, offset: int, value: int, size: int) -> None:
-        self.trace("pckbd_kbd_write_command", value=value)
+        if self.tracing:
+            self.trace("pckbd_kbd_write_command", value=value)
         self.status |= COMMAND
         self.expecting = 0
         self.polled = None

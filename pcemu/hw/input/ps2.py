@@ -95,7 +95,7 @@ class Ps2Keyboard(Ps2Device):
         """A key goes down (or repeats) or up; False when there is no such key."""
         if qcode not in KEYS:
             return False
-        if self._tracing:
+        if self.tracing:
             self.trace("ps2_keyboard_event", key=qcode, down=down)
         repeat = qcode in self.held
         if down and not repeat:
@@ -178,7 +178,8 @@ class Ps2Keyboard(Ps2Device):
         self.types = set3_default_types()
 
     def command(self, value: int) -> None:
-        self.trace("ps2_write_keyboard", value=value)
+        if self.tracing:
+            self.trace("ps2_write_keyboard", value=value)
         handler = self._COMMANDS.get(value)
         if handler is None:
             self.answer(RESEND)
@@ -296,7 +297,7 @@ class Ps2Mouse(Ps2Device):
 
     def mouse_event(self, dx: int = 0, dy: int = 0, dz: int = 0, buttons: int = 0) -> None:
         """Movement (right and down are positive, so is a wheel turned towards the user) and buttons now down."""
-        if self._tracing:
+        if self.tracing:
             self.trace("ps2_mouse_event", dx=dx, dy=dy, dz=dz, buttons=buttons)
         self.buttons = buttons & 0x1F
         if self.reporting or self.remote:
@@ -357,7 +358,8 @@ class Ps2Mouse(Ps2Device):
         self.sample_rate = 100
 
     def write(self, value: int) -> None:
-        self.trace("ps2_write_mouse", value=value)
+        if self.tracing:
+            self.trace("ps2_write_mouse", value=value)
         if self.wrap and value not in (0xEC, 0xFF):
             self.answers.clear()
             self.answer(value)

@@ -179,7 +179,7 @@ class LocalApic(ApicTimer):
 
     def deliver(self, mode: int, vector: int, level: int) -> None:
         """Any interrupt message (table 11-3's delivery modes)."""
-        if self._tracing:
+        if self.tracing:
             self.trace("apic_deliver_irq", mode=mode, vector=vector, level=level)
         if mode <= DM_LOWEST:
             self.accept(vector, level)
@@ -353,7 +353,7 @@ class LocalApic(ApicTimer):
             return self._odd_read(offset, size)
         reader = self.readers[offset >> 4]
         value = reader() if reader is not None else self._no_register(offset)
-        if self._tracing:
+        if self.tracing:
             self.trace("apic_mem_readl", addr=offset, val=value)
         return value
 
@@ -368,7 +368,7 @@ class LocalApic(ApicTimer):
         if size != 4 or offset & ~0x3F0 or not self.base_msr & BASE_ENABLE or self.x2apic:
             self.log_guest_error("write of %d bytes at %#x", size, offset)
             return
-        if self._tracing:
+        if self.tracing:
             self.trace("apic_mem_writel", addr=offset, val=value)
         writer = self.writers[offset >> 4]
         if writer is not None:

@@ -113,7 +113,7 @@ class I8259(IsaDevice):
                 self.pulsed |= bit
             self.lines &= ~bit
             self.latch &= ~bit
-        if self._tracing:
+        if self.tracing:
             self.trace("pic_set_irq", master=self.master, irq=pin, level=level)
         self.update()
 
@@ -169,7 +169,7 @@ class I8259(IsaDevice):
         # INT falls with every acknowledge, and rises again for what is left.
         self.irq.set(0)
         self.update()
-        if self._tracing:
+        if self.tracing:
             self.trace("pic_interrupt", irq=level, vector=vector)
         return vector
 
@@ -182,7 +182,7 @@ class I8259(IsaDevice):
             value = self.imr
         else:
             value = self.isr if self.read_isr else self.irr
-        if self._tracing:
+        if self.tracing:
             self.trace("pic_ioport_read", master=self.master, addr=offset, value=value)
         return value
 
@@ -198,7 +198,7 @@ class I8259(IsaDevice):
         return 0x80 | level
 
     def io_write(self, offset: int, value: int, size: int) -> None:
-        if self._tracing:
+        if self.tracing:
             self.trace("pic_ioport_write", master=self.master, addr=offset, value=value)
         if offset:
             if self.icw_left:

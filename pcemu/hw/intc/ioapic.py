@@ -57,7 +57,7 @@ class IoApic(SysBusDevice, EoiTarget):
     # -- pins -----------------------------------------------------------------------------------------------
 
     def on_pin(self, pin: int, level: int) -> None:
-        if self._tracing:
+        if self.tracing:
             self.trace("ioapic_set_irq", vector=pin, level=level)
         bit = 1 << pin
         if not level:
@@ -89,7 +89,7 @@ class IoApic(SysBusDevice, EoiTarget):
 
     def eoi(self, vector: int) -> None:
         """A local APIC has finished with a level-triggered vector; pins that are still asserted go again."""
-        if self._tracing:
+        if self.tracing:
             self.trace("ioapic_eoi", vector=vector)
         entries = self.entries
         for pin in range(PINS):
@@ -115,12 +115,12 @@ class IoApic(SysBusDevice, EoiTarget):
             value = self._read(self.index)
         else:
             self.log_guest_error("read at %#x", offset)
-        if self._tracing:
+        if self.tracing:
             self.trace("ioapic_mem_read", addr=offset, regsel=self.index, val=value)
         return value
 
     def mmio_write(self, offset: int, value: int, size: int) -> None:
-        if self._tracing:
+        if self.tracing:
             self.trace("ioapic_mem_write", addr=offset, regsel=self.index, val=value)
         if offset == 0x00:
             self.index = value & 0xFF

@@ -58,12 +58,12 @@ class PcSpeaker(IsaDevice):
             value |= OUT2
         if self._now() * TIMER_HZ // REFRESH_NS & 1:
             value |= REFRESH
-        if self._tracing:
+        if self.tracing:
             self.trace("pcspk_io_read", value=value)
         return value
 
     def io_write(self, offset: int, value: int, size: int) -> None:
-        if self._tracing:
+        if self.tracing:
             self.trace("pcspk_io_write", value=value)
         self.control = value & WRITABLE
         self.pit.set_gate(2, value & GATE2)

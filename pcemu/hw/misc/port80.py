@@ -30,5 +30,5 @@ class Port80(Device):
 
     def io_write(self, offset: int, value: int, size: int) -> None:
         self.code = value
-        if self._tracing:
+        if self.tracing:
             self.trace("port80_write", value=value)

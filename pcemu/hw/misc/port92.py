@@ -26,11 +26,13 @@ class Port92(IsaDevice):
     port = PortWindow(0x92, 1, "io_read", "io_write", access=(1, 1), name="port92")
 
     def io_read(self, offset: int, size: int) -> int:
-        self.trace("port92_read", value=self.outport)
+        if self.tracing:
+            self.trace("port92_read", value=self.outport)
         return self.outport
 
     def io_write(self, offset: int, value: int, size: int) -> None:
-        self.trace("port92_write", value=value)
+        if self.tracing:
+            self.trace("port92_write", value=value)
         old, self.outport = self.outport, value
         self.a20.set(value & A20)
         if value & ~old & INIT:

@@ -131,7 +131,8 @@ class FwCfgIo(SysBusDevice):
         if name not in self.files and len(self.files) >= self.file_slots:
             raise PcemuError(f"fw_cfg: no room for '{name}': {self.file_slots} files are there already")
         self.files[name] = bytes(data)
-        self.trace("fw_cfg_add_file", name=name, size=len(data))
+        if self.tracing:
+            self.trace("fw_cfg_add_file", name=name, size=len(data))
         self._number_files()
 
     def file_key(self, name: str) -> int:
@@ -163,7 +164,8 @@ class FwCfgIo(SysBusDevice):
         self._data = found or b""
         if found is None:
             self.key = _INVALID
-        self.trace("fw_cfg_select", key=key, found=found is not None)
+        if self.tracing:
+            self.trace("fw_cfg_select", key=key, found=found is not None)
         return found is not None
 
     def io_read(self, offset: int, size: int) -> int:
@@ -207,7 +209,8 @@ class FwCfgIo(SysBusDevice):
         """Do what the descriptor at that address says, and write the outcome over its control word."""
         memory = self.machine.memory
         control, length, address = struct.unpack(">IIQ", memory.read(descriptor, 16))
-        self.trace("fw_cfg_dma", control=control, length=length, address=address)
+        if self.tracing:
+            self.trace("fw_cfg_dma", control=control, length=length, address=address)
         if control & DMA_SELECT:
             self._select(control >> 16)
         outcome = 0

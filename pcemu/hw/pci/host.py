@@ -69,7 +69,7 @@ class I440fxPciHost(SysBusDevice):
             return (1 << (size << 3)) - 1
         register = address & 0xFC | offset
         value = self.config_read(address >> 16 & 0xFF, address >> 8 & 0xFF, register, size)
-        if self._tracing:
+        if self.tracing:
             self.trace("pci_cfg_read", bdf=address >> 8 & 0xFFFF, offs=register, val=value)
         return value
 
@@ -78,7 +78,7 @@ class I440fxPciHost(SysBusDevice):
         if not address & ENABLE:
             return
         register = address & 0xFC | offset
-        if self._tracing:
+        if self.tracing:
             self.trace("pci_cfg_write", bdf=address >> 8 & 0xFFFF, offs=register, val=value)
         self.config_write(address >> 16 & 0xFF, address >> 8 & 0xFF, register, value, size)
 

@@ -157,7 +157,7 @@ class Hpet(SysBusDevice):
         if offset == COUNTER:  # the clock of many a guest
             return self.ticks() & (MASK64 if size == 8 else MASK32)
         value = self._read(offset & ~7) >> ((offset & 4) << 3)
-        if self._tracing:
+        if self.tracing:
             self.trace("hpet_ram_read", addr=offset, value=value)
         return value
 
@@ -173,7 +173,7 @@ class Hpet(SysBusDevice):
         return {CAPABILITIES: self.capabilities, CONFIG: self.config, STATUS: self.status}.get(register, 0)
 
     def mmio_write(self, offset: int, value: int, size: int) -> None:
-        if self._tracing:
+        if self.tracing:
             self.trace("hpet_ram_write", addr=offset, value=value, size=size)
         register, shift = offset & ~7, (offset & 4) << 3
         mask = (MASK64 if size == 8 else MASK32) << shift

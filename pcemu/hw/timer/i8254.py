@@ -298,7 +298,8 @@ class I8254(IsaDevice):
 
     def set_gate(self, index: int, level: int) -> None:
         """GATE of a counter. In a PC those of counters 0 and 1 are always high."""
-        self.trace("pit_set_gate", counter=index, level=level)
+        if self.tracing:
+            self.trace("pit_set_gate", counter=index, level=level)
         if index == 0:
             self._catch_up()
         self.counters[index].set_gate(1 if level else 0, self.pulse())
@@ -353,12 +354,12 @@ class I8254(IsaDevice):
         if offset == 3:
             return 0xFF  # no operation: the data pins are not driven
         value: int = self.counters[offset].read(self._now() * FREQUENCY // NS)
-        if self._tracing:
+        if self.tracing:
             self.trace("pit_ioport_read", addr=offset, value=value)
         return value
 
     def io_write(self, offset: int, value: int, size: int) -> None:
-        if self._tracing:
+        if self.tracing:
             self.trace("pit_ioport_write", addr=offset, value=value)
         pulse = self._now() * FREQUENCY // NS
         index = offset if offset != 3 else value >> 6

@@ -271,7 +271,7 @@ class Mc146818Rtc(IsaDevice):
         enabled = cmos[REG_B] & FLAGS
         active = cmos[REG_C] & enabled
         cmos[REG_C] = cmos[REG_C] & FLAGS | (IRQF if active else 0)
-        if self._tracing:
+        if self.tracing:
             self.trace("rtc_irq", level=int(bool(active)), flags=cmos[REG_C])
         self.irq.set(active)
         if active or not enabled:
@@ -309,7 +309,7 @@ class Mc146818Rtc(IsaDevice):
             value = self._read_c()
         else:
             value = self.get_cmos(self.index)
-        if self._tracing:
+        if self.tracing:
             self.trace("rtc_read", addr=self.index, value=value)
         return value
 
@@ -336,7 +336,7 @@ class Mc146818Rtc(IsaDevice):
             self.nmi_masked = bool(value & 0x80)
             return
         index = self.index
-        if self._tracing:
+        if self.tracing:
             self.trace("rtc_write", addr=index, value=value)
         if index == REG_A:
             self._write_a(value)

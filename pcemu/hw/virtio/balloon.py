@@ -87,7 +87,7 @@ class VirtioBalloon(VirtioDevice):
         self.actual = int.from_bytes(config[ACTUAL_AT : ACTUAL_AT + 4], "little")
         if self.has(F_PAGE_POISON):
             self.poison = int.from_bytes(config[POISON_AT : POISON_AT + 4], "little")
-        if self._tracing:
+        if self.tracing:
             self.trace("virtio_balloon_set_config", actual=self.actual, oldactual=old)
         if self.actual != old:
             event = getattr(self.machine, "emit_event", None)
@@ -108,7 +108,8 @@ class VirtioBalloon(VirtioDevice):
         """Leave the guest `size` bytes of RAM, or all it has when that is less; the driver takes its time."""
         size = min(size, self.machine.ram_size)
         self.num_pages = (self.machine.ram_size - size) >> PAGE_SHIFT
-        self.trace("virtio_balloon_to_target", target=size, num_pages=self.num_pages)
+        if self.tracing:
+            self.trace("virtio_balloon_to_target", target=size, num_pages=self.num_pages)
         self.config_changed()
 
     def guest_stats(self) -> dict[str, Any]:
@@ -138,7 +139,7 @@ class VirtioBalloon(VirtioDevice):
                 frames = chain.read(at, MOST_FRAMES)
                 if not self.poison:  # else the guest expects to find in them what it left
                     found = discard(memory, frames)
-                    if self._tracing:
+                    if self.tracing:
                         self.trace("virtio_balloon_handle_output", pages=found)
             queue.push(chain)
         queue.notify()

@@ -254,7 +254,7 @@ class VirtioBlk(VirtioDevice):
         """The status is the last byte of all."""
         last = chain.in_size - 1
         chain.write(last, pack("B", status))
-        if self._tracing:
+        if self.tracing:
             self.trace("virtio_blk_req_complete", status=status)
         # What is between the data and the status was not written: the length then ends before it.
         queue.push(chain, last + 1 if written == last else written or 1)
@@ -303,7 +303,7 @@ class VirtioBlk(VirtioDevice):
 
     def _read(self, queue: Virtqueue, chain: Chain, sector: int) -> None:
         size = chain.in_size - 1
-        if self._tracing:
+        if self.tracing:
             self.trace("virtio_blk_handle_read", sector=sector, nsectors=size // SECTOR)
         if not self._in_range(sector, size):
             self._answer(queue, chain, S_IOERR)
@@ -314,7 +314,7 @@ class VirtioBlk(VirtioDevice):
 
     def _write(self, queue: Virtqueue, chain: Chain, sector: int) -> None:
         size = chain.out_size - 16
-        if self._tracing:
+        if self.tracing:
             self.trace("virtio_blk_handle_write", sector=sector, nsectors=size // SECTOR)
         if not self._in_range(sector, size) or self.drive.read_only:
             self._answer(queue, chain, S_IOERR)

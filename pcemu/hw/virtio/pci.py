@@ -263,7 +263,7 @@ class VirtioPci(PciDevice):
         return self.vdev.offered() | (1 << self.vdev.F_VERSION_1 if self.has_modern else 0)
 
     def write_status(self, value: int) -> None:
-        if self._tracing:
+        if self.tracing:
             self.trace("virtio_set_status", status=value)
         if not value:
             self.virtio_reset()
@@ -273,7 +273,7 @@ class VirtioPci(PciDevice):
     def kick(self, index: int) -> None:
         queues = self.vdev.queues
         if index < len(queues):
-            if self._tracing:
+            if self.tracing:
                 self.trace("virtio_queue_notify", queue=index)
             self.vdev.kick(queues[index])
 

@@ -77,7 +77,8 @@ class VirtioRng(VirtioDevice):
                 break
             count = chain.write(0, data[done:])
             queue.push(chain, count)
-            self.trace("virtio_rng_pushed", len=count)
+            if self.tracing:
+                self.trace("virtio_rng_pushed", len=count)
             done += count
         self.quota -= done
         queue.notify()

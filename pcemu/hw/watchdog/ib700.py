@@ -49,7 +49,8 @@ class Ib700(IsaDevice):
 
     def start_write(self, offset: int, value: int, size: int) -> None:
         seconds = (15 - (value & 15)) * 2
-        self.trace("ib700_start", seconds=seconds)
+        if self.tracing:
+            self.trace("ib700_start", seconds=seconds)
         self.expires_at = self.machine.clock.now() + seconds * SECOND
         self._timer.arm(self.expires_at)
 
@@ -58,6 +59,7 @@ class Ib700(IsaDevice):
         self._timer.cancel()
 
     def _expired(self) -> None:
-        self.trace("ib700_expired")
+        if self.tracing:
+            self.trace("ib700_expired")
         self.expires_at = None
         self.machine.watchdog_expired()
