@@ -96,8 +96,11 @@ class Wire:
                 self._overlong = True
                 buffer.clear()
             return False
-        body, sent = bytes(buffer[1:end]), bytes(buffer[end + 1:end + 3])
+        whole = bytes(buffer[:end + 3])
+        body, sent = whole[1:end], whole[end + 1:]
         del buffer[:end + 3]
+        if self.acks and buffer.startswith(whole):
+            return True         # sent again, because we were slow to start: one answer is expected
         if self._overlong or len(body) > MOST:
             self._overlong = False
             if self.acks:

@@ -424,6 +424,16 @@ def test_bytes() -> None:
     assert len(out) == 5
 
 
+def test_a_packet_that_was_sent_again() -> None:
+    """A client that saw no acknowledgement yet repeats itself; without acknowledgements two packets are two."""
+    line, out, packets = wire()
+    line.feed(b"+$g#67$g#67$g#67")
+    assert (packets, out) == ([b"g"], [b"+"])
+    line.acks = False
+    line.feed(b"$g#67$g#67")
+    assert packets == [b"g"] * 3
+
+
 def test_overlong_packets_are_dropped() -> None:
     line, out, packets = wire()
     line.feed(b"$")
