@@ -12,6 +12,7 @@ from pcemu._core.access cimport *
 from pcemu._core cimport blocks
 from pcemu._core.debug cimport WATCH_READ, WATCH_WRITE, Debugger, Watch, breakpoint_at, dbg, stop_in_some_page
 from pcemu._core.decode cimport DEC_MORE, add_handler, handler_name, decode, set_exit_op, set_limit_op
+from pcemu._core.hooks cimport block_made
 from pcemu._core.interrupts cimport breakpoint_hits, deliver_debug, deliver_exception, deliver_irq, deliver_nmi, rf_set
 from pcemu._core.jit cimport RETIRED, jc_code, jit_init, jit_mode, set_warm_op
 from pcemu._core.lockstep cimport lock_run, lock_start
@@ -275,6 +276,8 @@ cdef Block* any_block(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
             if b is NULL:
                 return single_block(c, pc, lin, host) if c.exit == EXIT_SINGLE else NULL
         blocks.commit_block(c.m, b, b.n_ops + 1)
+        if UNLIKELY(c.m.log_code & 1):
+            block_made(c, b, pc, 0)
         if b.cross:
             return b
     e.lin = lin
@@ -620,6 +623,7 @@ cdef class CpuCore:
     cdef public object init_hook
     cdef public object msr_hook
     cdef public object ferr_hook    # ferr_hook(level): the FERR# pin, for IRQ 13 (CR0.NE = 0)
+    cdef public object code_hook        # hears of blocks (hooks.block_made()), as log_code() says
     cdef public object lockstep_facts   # of the run in which lockstep has found a difference
     cdef object __weakref__
 
@@ -989,6 +993,10 @@ cdef class CpuCore:
         mmu.flush_tlb(self.c, True)
         return True
 
+    def log_code(self, bint translated, bint compiled):
+        """Of which blocks code_hook is to hear: of those that are translated, of those that are compiled."""
+        self.c.m.log_code = translated | compiled << 1
+
     def block_ops(self, u64 pc):
         """(pc, bytes long, handler) of each op of the block at pc in the present mode, decoded if need be; [] if that faults."""
         cdef Block* b = lookup(self.c, pc, 1)
@@ -1019,11 +1027,9 @@ cdef class CpuCore:
     def stats(self):
         """Counters since the start."""
         cdef Lock* k = <Lock*>self.c.lock
-        extra = {}
-        if k is not NULL:
-            extra = {"lockstep_runs": k.n_runs, "lockstep_third_passes": k.n_third, "lockstep_compared": k.n_compared,
-                     "lockstep_instructions": self.icount - k.began}
-        return extra | {"interpreted": self.c.n_cold,
+        found = {"lockstep_runs": k.n_runs, "lockstep_third_passes": k.n_third, "lockstep_compared": k.n_compared,
+                 "lockstep_instructions": self.icount - k.began} if k is not NULL else {}
+        return {**found, "interpreted": self.c.n_cold, "flushes": self.c.m.n_flush_all, "longest_flush_ns": self.c.m.flush_ns,
                 "compiled": self.c.m.n_compiled, "compiled_retired": self.memory.m.calls[RETIRED] if self.memory.m.calls else 0,
                 "compiled_instructions": self.c.m.n_compiled_insn,
                 "compiled_bytes": self.c.m.n_compiled_bytes, "compile_ns": self.c.m.compile_ns,

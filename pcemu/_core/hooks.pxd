@@ -5,5 +5,7 @@ from pcemu._core.state cimport *
 cdef bint cr8_access(Cpu* c, bint write, u64* v) noexcept with gil
 cdef bint apic_base_written(Cpu* c) noexcept with gil
 cdef bint tsc_deadline_access(Cpu* c, bint write, u64* v) noexcept with gil
+# -d op and out_asm (Mach.log_code): a block at pc was translated, or a unit that begins with it compiled
+cdef void block_made(Cpu* c, Block* b, u64 pc, bint compiled) noexcept with gil
 # an MSR the core does not have; known: whether the hook took it
 cdef bint other_msr(Cpu* c, u32 number, bint write, u64* v, bint* known) noexcept with gil

@@ -3,6 +3,7 @@
 
 Without a hook the register is plain state (CR8) or has no effect. An exception in a hook ends the machine, as in a device.
 """
+from pcemu._core.decode cimport handler_name
 from pcemu._core.mmu cimport Memory, apart
 
 
@@ -94,3 +95,17 @@ cdef bint other_msr(Cpu* c, u32 number, bint write, u64* v, bint* known) noexcep
         return failed(c, e)
     finally:
         c.in_callback = 0
+
+
+cdef void block_made(Cpu* c, Block* b, u64 pc, bint compiled) noexcept with gil:
+    """code_hook("out", pc, instructions, host address, host code), or code_hook("op", pc, bits, guest code, [(pc, length, handler)])."""
+    cdef Op* op = &b.ops[b.n_ops - b.n]
+    cdef u32 i
+    hook = (<object>c.pyobj).code_hook
+    if hook is None:
+        return
+    if compiled:
+        hook("out", pc, b.unit_n, <size_t>b.entry, (<char*>b.entry)[:b.code_size])
+        return
+    hook("op", pc, (16, 32, 64, 64)[b.mode & M_CODE_MASK], (<char*>c.m.ram + b.addr)[:b.nbytes - b.cross] + (<char*>b.tail)[:b.cross],
+         [(pc + op[i].pcoff, op[i].length, handler_name(<int>(op[i].jit >> 48))) for i in range(b.n)])

@@ -20,6 +20,7 @@ from pcemu._core.access cimport *
 from pcemu._core.emit cimport *
 from pcemu._core.e_flow cimport by_cache, count, far_jump, far_target, flat_code, go, same_page, target_pc
 from pcemu._core.e_x87 cimport x87_after, x87_back, x87_begin, x87_close, x87_flush, x87_home, x87_park, x87_second
+from pcemu._core.hooks cimport block_made
 from pcemu._core.undo cimport Lock
 from pcemu._core cimport blocks, mmu
 
@@ -1149,6 +1150,8 @@ cdef void compile_block(Cpu* c, Block* b, bint lone) noexcept nogil:
     m.code_used += (j.p - (m.code_rw + m.code_used) + 15) & ~<u64>15
     b.ops[0].fn = h_jit
     m.compile_ns += <u64>(mmu.host_ns() - t0)
+    if UNLIKELY(m.log_code & 2):
+        block_made(c, b, c.r[R_PC], 1)
 
 
 cdef Op* beyond_limit(Cpu* c, Op* op) noexcept nogil:

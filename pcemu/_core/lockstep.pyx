@@ -153,7 +153,8 @@ cdef s64 one_pass(Cpu* c, u32 which, s64 limit, bint exactly, bint* hard) noexce
     cdef s64 left = c.budget
     cdef Block* b
     cdef Op* op
-    cdef s64 before = -1
+    cdef s64 before = limit
+    cdef u32 idle = 0
     c.icount_end = end - <u64>left + <u64>limit
     c.budget = limit
     c.lock_pass = which
@@ -191,7 +192,8 @@ cdef s64 one_pass(Cpu* c, u32 which, s64 limit, bint exactly, bint* hard) noexce
         if not goes_on(c):
             hard[0] = 1
             break
-        if c.budget <= 0 or c.budget == before:     # a unit that does not fit, or (once) a block to be translated anew
+        idle = idle + 1 if c.budget == before else 0
+        if c.budget <= 0 or idle == 2:      # (the first time it may be a block that is to be translated anew)
             break
         before = c.budget
     fp_leave(c)
@@ -289,6 +291,7 @@ cdef inline bint resumes(Cpu* c) noexcept nogil:
 cdef bint registers_differ(Cpu* c) noexcept nogil:
     """Is any state of the two Cpus, the one that was kept and this one, not the same?"""
     cdef Cpu* s = <Cpu*>lock_of(c).first
+    cdef int i
     if s.exit != c.exit or s.pc != c.pc or s.budget != c.budget:
         return 1
     if c.exit == EXIT_FAULT or c.exit == EXIT_INT:
@@ -303,8 +306,11 @@ cdef bint registers_differ(Cpu* c) noexcept nogil:
     if s.halted != c.halted or s.rng != c.rng or held(s) != held(c) or resumes(s) != resumes(c):
         return 1
     # segments, tables, control and debug registers, MSRs, x87, vector registers
-    if memcmp(s.seg, c.seg, <size_t>&c.feat - <size_t>&c.seg):
+    if memcmp(s.seg, c.seg, <size_t>&c.fpr - <size_t>&c.seg) or memcmp(&s.fcw, &c.fcw, <size_t>&c.feat - <size_t>&c.fcw):
         return 1
+    for i in range(8):                      # what an empty one holds is not kept by compiled code (e_x87.pyx)
+        if c.ftag >> i & 1 and (s.fpr[2 * i] != c.fpr[2 * i] or s.fpr[2 * i + 1] != c.fpr[2 * i + 1]):
+            return 1
     if s.monitor_armed != c.monitor_armed or s.monitor_va != c.monitor_va or s.monitor_value != c.monitor_value:
         return 1
     return memcmp(&s.tsc_adjust, &c.tsc_adjust, <size_t>&c.n_bad_msr - <size_t>&c.tsc_adjust) != 0
@@ -336,7 +342,7 @@ cdef list differing_registers(Cpu* hand, Cpu* code):
     if get_eflags(hand) != get_eflags(code):
         found.append(("eflags", get_eflags(hand), get_eflags(code)))
     fields = list(state_fields(hand))
-    fields += [(f"fpr{i}", <size_t>&hand.fpr[2 * i] - <size_t>hand, 10) for i in range(8)]
+    fields += [(f"fpr{i}", <size_t>&hand.fpr[2 * i] - <size_t>hand, 10) for i in range(8) if hand.ftag >> i & 1]
     fields += [(f"ymm{i}", <size_t>&hand.vec[i][0] - <size_t>hand, 32) for i in range(16)]
     fields += [(name, <size_t>at - <size_t>hand, 4) for name, at in
                (("mode", <size_t>&hand.mode), ("pending", <size_t>&hand.pending), ("monitor", <size_t>&hand.monitor_armed))]

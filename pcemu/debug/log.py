@@ -12,8 +12,8 @@ from pcemu.qom.errors import PcemuError, suggestion
 # name -> (what it shows, whether it exists yet)
 ITEMS: dict[str, tuple[str, bool]] = {
     "in_asm": ("each instruction, disassembled, when it first runs", True),
-    "op": ("decoded operations of each block", False),
-    "out_asm": ("host code generated for each block", False),
+    "op": ("each block when it is translated: instructions and their handlers", True),
+    "out_asm": ("each block when it is compiled: the host code", True),
     "int": ("interrupts and exceptions, with the CPU's state after them", True),
     "exec": ("the address of each instruction that runs, and its number", True),
     "cpu": ("the CPU's state before each instruction", True),

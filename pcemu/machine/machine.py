@@ -27,6 +27,7 @@ SLICE_NS = 1_500_000  # how long the guest runs before the host's files are look
 SLICE_INSNS = 100_000  # the same with instruction-count time, where the clock says nothing about the host
 CATCH_UP_NS = 10_000_000  # host-clock time never jumps further than this between two slices
 CPU_LOG_ITEMS = frozenset(("in_asm", "exec", "cpu", "int"))
+CODE_LOG_ITEMS = frozenset(("op", "out_asm"))
 STEP_NOIRQ, STEP_NOTIMER = 2, 4  # of debug_step()
 STOPPED = ("breakpoint", "watchpoint")  # what Cpu.run() returns for a debugger
 MAX_STATE_DUMPS = 1  # a guest that triple-faults for ever must not fill a disk
@@ -112,9 +113,17 @@ class Machine(MachineBase):
         except Exception as error:
             raise DeviceFailure(describe_failure(error)) from error
         self.clock.stop()
-        if self.log.items & CPU_LOG_ITEMS:
+        items = self.log.items
+        if items & CODE_LOG_ITEMS and not items & CPU_LOG_ITEMS - {"in_asm"}:
+            from .codelog import log_code
+
+            log_code(self.cpu, self.log)
+        elif items & CPU_LOG_ITEMS:
             from .cpulog import CpuLog
 
+            if items & CODE_LOG_ITEMS:
+                print("pcemu: warning: -d op and out_asm show nothing together with exec, cpu or int, for which the guest runs "
+                      "instruction by instruction", file=sys.stderr)  # fmt: skip
             self._cpu_log = CpuLog(self.cpu, self.log)
         return self
 

@@ -36,6 +36,8 @@ SAMPLES = {
     "cmpxchg": "lock cmpxchg [ebx], esi", "xadd": "lock xadd [ebx], esi", "shd": "shld esi, edi, 3", "dir": "std; cld",
     "vec": "paddd xmm0, xmm2", "vst": "movdqu [ebx+16], xmm2", "vtog": "movmskps esi, xmm0", "gtov": "movd xmm0, esi",
     "vflags": "comiss xmm0, xmm2; setp al", "vzero": "vzeroupper", "time": "rdtsc",
+    "mmx": "movq mm0, [ebx]; paddb mm0, [ebx+8]; paddb mm0, mm0; movq [ebx+40], mm0",
+    "mmxmove": "movd mm0, esi; movq [ebx+40], mm0",
     "loop": "mov ecx, 2; 2: inc esi; loop 2b", "x87": "fninit; fld1; fadd st(0), st(0); fistp dword ptr [ebx+40]",
 }
 
