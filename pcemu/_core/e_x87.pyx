@@ -10,8 +10,11 @@ out of line wherever it can be left. The host's x87 is empty and has its own con
 
 The guest's exceptions are all masked, or nothing is compiled. The host's exception flags are sticky, as the guest's are: where the
 x87 is taken the host must not have one that the guest has not; where it goes home they are added. Condition codes that an
-instruction has written are in the host's status word, those that none has written still in the guest's. What is left in a register
-that has become empty is not kept.
+instruction has written are in the host's status word, those that none has written still in the guest's.
+
+What remains in a register that has become empty can be seen (by FNSAVE, by MMX), so it goes home, too. The host keeps it as well, but
+no x87 instruction reads it. An MMX instruction makes all registers valid and TOP 0; then they can be stored, and EMMS empties them. That
+takes next to no time. For this TOP is 0 on the host whenever its stack is empty.
 """
 from pcemu._core.emit cimport *
 
@@ -20,18 +23,9 @@ cdef extern from *:
     #if defined(__x86_64__)
     #include <cpuid.h>
     #define X87_HOST 1
-    #define X87_DO(name, code) static inline void pcemu_x87_##name(void *p) \\
-        { __asm__ volatile(code : "+m"(*(char (*)[16])p) : : "memory"); }
     #else
     #define X87_HOST 0
-    #define X87_DO(name, code) static inline void pcemu_x87_##name(void *p) { (void)p; }
     #endif
-    X87_DO(fld, "fldt %0")
-    X87_DO(fstp, "fstpt %0")
-    X87_DO(pop, "fstp %%st(0)")
-    X87_DO(fnstsw, "fnstsw %0")
-    X87_DO(fldcw, "fldcw %0")
-    X87_DO(fnclex, "fnclex")
     static int pcemu_x87_lahf(void)
     {
     #if X87_HOST
@@ -41,35 +35,36 @@ cdef extern from *:
         return 0;
     #endif
     }
-    /* put the codes of the status word at p that are set in the second word into the host's */
-    static inline void pcemu_x87_set_codes(void *p)
+    /* The host's x87 as FXSAVE has it: control word, status word, tags (a bit for a register that is not empty); at 32 the registers,
+       ST(0) first, also those that are empty. SSE state stays as it is. */
+    static void pcemu_x87_get(unsigned char *image)
     {
     #if X87_HOST
-        unsigned env[7];
-        unsigned short *w = p;
-        __asm__ volatile("fnstenv %0" : "=m"(env));
-        env[1] = (env[1] & ~(unsigned)w[1]) | (w[0] & w[1]);
-        __asm__ volatile("fldenv %0" : : "m"(env));
+        __asm__ volatile("fxsave64 %0" : "=m"(*(unsigned char (*)[512])image));
     #else
-        (void)p;
+        (void)image;
+    #endif
+    }
+    static void pcemu_x87_set(unsigned char *image)
+    {
+    #if X87_HOST
+        __asm__ volatile("fxrstor64 %0" : : "m"(*(unsigned char (*)[512])image));
+    #else
+        (void)image;
     #endif
     }
     """
     const int X87_HOST
-    void h_fld "pcemu_x87_fld"(void*) nogil
-    void h_fstp "pcemu_x87_fstp"(void*) nogil
-    void h_pop "pcemu_x87_pop"(void*) nogil
-    void h_fnstsw "pcemu_x87_fnstsw"(void*) nogil
-    void h_fldcw "pcemu_x87_fldcw"(void*) nogil
-    void h_fnclex "pcemu_x87_fnclex"(void*) nogil
-    void h_set_codes "pcemu_x87_set_codes"(void*) nogil
     bint has_lahf "pcemu_x87_lahf"() nogil
+    void host_get "pcemu_x87_get"(u8*) nogil
+    void host_set "pcemu_x87_set"(u8*) nogil
 
 cdef bint have_lahf = has_lahf()
 
 cdef enum:
     FLAGS = 0x3F                # exception flags, and their masks
     PENDING = 0x80
+    TOP = 0x3800
     ALL_CODES = 0x4700
     DEFAULT = 0x37F             # the host's own control word
     CW_BITS = 0x1F3F
@@ -85,24 +80,31 @@ cdef inline u32 code_bits(u32 codes) noexcept nogil:
 
 # ============================================================================================== thunks' C side
 
+cdef inline u8* aligned(u8* p) noexcept nogil:
+    return p + (16 - (<u64>p & 15))
+
+
 cdef u8* x87_park(Cpu* c, void* arg, u64 unit) noexcept nogil:
     """As x87_home(), for where the time does not matter."""
     cdef XState* x = <XState*>arg
-    cdef u16 sw[8]
+    cdef u8[528] room
+    cdef u8* image = aligned(room)
     cdef u32 mask = code_bits(x.codes)
+    cdef u64* reg
     cdef int i, r
     cdef Block* b
-    h_fnstsw(sw)
-    c.fsw = <u16>((c.fsw & ~mask) | (sw[0] & (mask | FLAGS)))
-    for i in range(x.depth):
+    host_get(image)
+    c.fsw = <u16>((c.fsw & ~mask) | ((<u16*>image)[1] & (mask | FLAGS)))
+    for i in range(8):
         r = (x.top + i) & 7
-        if x.dirty >> r & 1:
-            h_fstp(&c.fpr[2 * r])
-        else:
-            h_pop(sw)
-    if x.cw:
-        sw[0] = DEFAULT
-        h_fldcw(sw)
+        if (x.dirty | x.ghost) >> r & 1:
+            reg = <u64*>(image + 32 + 16 * i)
+            c.fpr[2 * r] = reg[0]
+            c.fpr[2 * r + 1] = reg[1] & 0xFFFF
+    (<u16*>image)[0] = DEFAULT
+    (<u16*>image)[1] &= FLAGS
+    image[4] = 0
+    host_set(image)
     c.ftop = x.top
     c.ftag = x.tag
     if x.note is not NULL:
@@ -120,23 +122,24 @@ cdef u8* x87_park(Cpu* c, void* arg, u64 unit) noexcept nogil:
 cdef u8* x87_back(Cpu* c, void* arg, u64 unit) noexcept nogil:
     """The handler has run: its state back into the host's x87."""
     cdef XState* x = <XState*>arg
-    cdef u16 sw[8]
-    cdef u32 mask = code_bits(x.codes)
-    cdef int i
-    if x.cw:
-        h_fldcw(&c.fcw)
-    for i in range(x.depth):
-        h_fld(&c.fpr[2 * ((x.top + x.depth - 1 - i) & 7)])
+    cdef u8[528] room
+    cdef u8* image = aligned(room)
+    cdef u64* reg
+    cdef int i, r, top = -<int>x.depth & 7
+    host_get(image)
+    (<u16*>image)[0] = c.fcw if x.cw else DEFAULT
+    (<u16*>image)[1] = <u16>((c.fsw & (FLAGS | ALL_CODES)) | top << 11)
+    image[4] = 0
+    for i in range(8):
+        r = (x.top + i) & 7
+        reg = <u64*>(image + 32 + 16 * i)
+        reg[0] = c.fpr[2 * r]
+        reg[1] = c.fpr[2 * r + 1] & 0xFFFF
+        if i < x.depth:
+            image[4] |= <u8>(1 << ((top + i) & 7))
+    host_set(image)
     c.ftop = <u8>x.home                 # the code counts on it
     c.ftag = <u8>(x.home >> 8)
-    h_fnstsw(sw)
-    if sw[0] & ~c.fsw & FLAGS:
-        h_fnclex(sw)
-        h_fnstsw(sw)
-    if (sw[0] ^ c.fsw) & mask:
-        sw[0] = c.fsw
-        sw[1] = <u16>mask
-        h_set_codes(sw)
     return <u8*>1
 
 
@@ -177,6 +180,38 @@ cdef void host_status(J* j, u32 mask) noexcept nogil:
     alu_rr(j, 2, 1, H_CX, H_T)
 
 
+cdef void store_ghosts(J* j, XState* x) noexcept nogil:
+    """The stack is empty: what remains in its registers. rcx is lost."""
+    cdef int h, r, n, first = 8, last = 0
+    for r in range(8):
+        if x.ghost >> r & 1:
+            h = (r - x.top - x.depth) & 7
+            first = h if h < first else first
+            last = h if h > last else last
+    e8(j, 0x0F)                                     # movd ecx, mm0
+    e8(j, 0x7E)
+    e8(j, 0xC1)
+    if first >= 4:
+        for n in range(8 - first):
+            e8(j, 0xD9)                             # fdecstp
+            e8(j, 0xF6)
+    else:
+        first = 0
+    for h in range(first, last + 1):
+        r = (h + x.top + x.depth) & 7
+        if x.ghost >> r & 1:
+            host_m(j, 0xDB, 7, place_of(r))
+        else:
+            e8(j, 0xD9)                             # fincstp
+            e8(j, 0xF7)
+    if last != 7:
+        e8(j, 0x0F)
+        e8(j, 0x7E)
+        e8(j, 0xC1)
+    e8(j, 0x0F)                                     # emms
+    e8(j, 0x77)
+
+
 cdef void x87_home(J* j, XState* x) noexcept nogil:
     """Write what is in the host's x87 to the Cpu and empty it. Scratch registers and the host's flags are lost."""
     cdef int i, r
@@ -193,6 +228,8 @@ cdef void x87_home(J* j, XState* x) noexcept nogil:
         else:
             e8(j, 0xDD)                             # fstp st(0)
             e8(j, 0xD8)
+    if x.ghost:
+        store_ghosts(j, x)
     if x.home != (x.top | <u32>x.tag << 8):
         st16_imm(j, x.top | <u32>x.tag << 8, AT_FTOP)
     if x.cw:
@@ -221,6 +258,7 @@ cdef void turned_off(XState* x) noexcept nogil:
     x.on = 0
     x.depth = 0
     x.dirty = 0
+    x.ghost = 0
     x.codes = 0
     x.cw = 0
     x.note = NULL
@@ -243,6 +281,7 @@ cdef struct Sim:
     int net             # registers pushed since the beginning, less those popped
     int deep            # registers of the beginning that are needed
     int high            # the largest net
+    u32 popped          # physical registers, by the last op
 
 
 cdef inline int index_of(Op* op, u32 bit) noexcept nogil:
@@ -287,7 +326,9 @@ cdef u32 apply(Sim* s, Op* op, X87Row x) noexcept nogil:
         s.top = (s.top - 1) & 7
         wrote |= <u32>1 << s.top
         s.tag |= <u32>1 << s.top
+    s.popped = 0
     for _ in range(x.pop):
+        s.popped |= <u32>1 << s.top
         s.tag &= ~(<u32>1 << s.top)
         s.top = (s.top + 1) & 7
     s.net += x.push - <int>x.pop
@@ -362,17 +403,19 @@ cdef bint take(J* j) noexcept nogil:
             e32(j, j.x87.fcw)
         new_stub(j, jcc_fwd(j, 5), STUB_REST)
     j.x87.sure = 1
-    # a flag that the guest has not, or a pending exception
+    # a flag that the guest has not, or a pending exception, or TOP is not 0
     host_m(j, 0xDD, 7, AT_XTMP)
     ld16(j, H_CX, AT_FSW)
     rr(j, 2, 0x83, 6, H_CX)
     e8(j, FLAGS)
+    rr(j, 2, 0x81, 1, H_CX)
+    e32(j, TOP)
     ld16(j, H_T, AT_XTMP)
     rr(j, 2, 0x81, 1, H_T)
     e32(j, PENDING)
     alu_rr(j, 2, 4, H_CX, H_T)
     rr(j, 2, 0xF7, 0, H_CX)
-    e32(j, PENDING | FLAGS)
+    e32(j, PENDING | FLAGS | TOP)
     s = new_stub(j, jcc_fwd(j, 5), STUB_CLEX)
     s.arg = <u64>j.p
     if j.x87.fcw != DEFAULT:
@@ -396,7 +439,9 @@ cdef void done(J* j, Op* op, X87Row row) noexcept nogil:
     x.top = <u8>s.top
     x.tag = <u8>s.tag
     x.depth = <u8>(x.depth + row.push - row.pop)
-    x.dirty = <u8>((x.dirty | wrote) & s.tag)
+    x.dirty |= <u8>wrote
+    x.ghost = <u8>((x.ghost & ~wrote) | (x.dirty & s.popped))
+    x.dirty &= <u8>~s.popped
     x.codes |= row.codes
     x.note = op
     if row.size:
@@ -558,6 +603,7 @@ cdef void to_flags(J* j) noexcept nogil:
 
 cdef bint emit_x87(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef X87Row row = x87_rows[r.sub]
+    cdef Stub* s
     if r.form == FORM_M and not plain(j) or row.kind == X87_FLAGS and not have_lahf:
         return 0
     if row.kind >= X87_PREDICT:
@@ -571,6 +617,17 @@ cdef bint emit_x87(J* j, Op* op, EmitRow r) noexcept nogil:
         want(j, 2 if row.kind == X87_CMOV2 else 4 if row.kind == X87_CMOV4 else 6 if row.kind == X87_CMOV6 else 10)
     elif not take(j):
         return 0
+    if row.kind == X87_PREM and not j.x87.codes & 4:
+        # C0 and C3 stay if the result is a NaN: the host must have the guest's
+        host_m(j, 0xDD, 7, AT_XTMP)
+        ld16(j, H_CX, AT_XTMP)
+        ld16(j, H_T, AT_FSW)
+        alu_rr(j, 2, 6, H_CX, H_T)
+        rr(j, 2, 0xF7, 0, H_CX)
+        e32(j, 0x4100)
+        s = new_stub(j, jcc_fwd(j, 5), STUB_CODES)
+        s.arg = <u64>j.p
+        j.in_host = 0
     if row.size:
         mem(j, row.size, row.store)
         data_pointer(j, op)
@@ -614,7 +671,7 @@ cdef bint x87_close(J* j) noexcept nogil:
     """The end of a loop's last round. True: what is known is not what the second one begins with; it must be the first."""
     cdef XState* a = &j.x87
     cdef XState* b = &j.second_x87
-    if a.on and not (b.on and a.top == b.top and a.tag == b.tag and a.depth == b.depth and not a.dirty & ~b.dirty
+    if a.on and not (b.on and a.top == b.top and a.tag == b.tag and a.depth == b.depth and not a.dirty & ~b.dirty and a.ghost == b.ghost
                      and a.codes == b.codes and a.cw <= b.cw and a.note == b.note and a.seg == b.seg and a.home == b.home
                      and (a.fcw == b.fcw or not b.fcw)):
         x87_flush(j)

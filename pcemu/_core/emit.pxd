@@ -112,6 +112,7 @@ cdef struct XState:     # what is known of the x87 (e_x87.pyx)
     u8 tag
     u8 depth            # registers on the host's stack
     u8 dirty            # physical registers whose places in the Cpu are out of date
+    u8 ghost            # ... and those that have become empty since, and whose last value is still to be stored
     u8 codes            # condition codes that are in the host's status word: as in X87Row
     u8 cw               # the host's control word may not be its own
     u8 seg              # segment of the last memory operand, or 0xFF
@@ -149,6 +150,7 @@ cdef enum:
     STUB_OTHER = 8      # in the middle of a unit: an indirect jump to another place, which is in rcx
     STUB_ROUND = 7      # like STUB_BUDGET, at the head of a loop's second round
     STUB_CLEX = 9       # the host's x87 has exception flags that the guest's has not; arg: where it returns to
+    STUB_CODES = 11     # condition codes of the host's x87 are not the guest's; arg likewise
 
 cdef struct Group:      # accesses off one base register that one check admits
     int base
@@ -275,7 +277,7 @@ cdef extern from "gen/emit.h" nogil:
         u8 size, store
     const X87Row* x87_rows          # by EmitRow.sub
     enum:
-        X87_OP, X87_FLAGS, X87_PART, X87_CMOV2, X87_CMOV4, X87_CMOV6, X87_CMOV10, X87_FLDCW, X87_FNSTCW, X87_FNSTSW, X87_FNSTSWAX
+        X87_OP, X87_FLAGS, X87_PART, X87_PREM, X87_CMOV2, X87_CMOV4, X87_CMOV6, X87_CMOV10, X87_FLDCW, X87_FNSTCW, X87_FNSTSW, X87_FNSTSWAX
         X87_FNCLEX, X87_FWAIT, X87_PREDICT, X87_CLEAR, X87_LOST
 
 cdef enum:              # thunks: code that all blocks share, at the beginning of the code memory

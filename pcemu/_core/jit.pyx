@@ -583,7 +583,7 @@ cdef void write_stubs(J* j) noexcept nogil:
             e8(j, 0x80)                 # ES: the interpreter knows what to do
             over = jcc_short(j, 5)
             e8(j, 0xDB)
-            e8(j, 0xE2)                 # fnclex
+            e8(j, 0xE3)                 # fninit
             jmp_rx(j, <u8*>s.arg + j.rx)
             here_short(j, over)
             x_move(j, 0x0F29, s.xd)
@@ -603,6 +603,13 @@ cdef void write_stubs(J* j) noexcept nogil:
             mov_imm(j, H_T, <u64>s.op)
             mov_imm(j, H_CX, <u64>j.head | <u64>s.rest << 48)
             jmp_rx(j, thunk(j, T_REST))
+        elif s.kind == STUB_CODES:
+            x_move(j, 0x0F29, s.xd)
+            x_narrow(j, s.wide)
+            call_x87(j, &s.x87, T_XPARK)
+            call_x87(j, &s.x87, T_XBACK)
+            x_move(j, 0x0F28, s.xback)
+            jmp_rx(j, <u8*>s.arg + j.rx)
         elif s.kind == STUB_SLOW:
             x_move(j, 0x0F29, s.xd)
             x_narrow(j, s.wide)

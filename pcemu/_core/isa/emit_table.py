@@ -247,8 +247,8 @@ VEX: list[tuple[str, str, str, str]] = [
 # host's. Kind; registers that must hold something ("0" ST(0), "1" ST(1), "i" ST(i)); registers written ("n": the one pushed);
 # registers pushed and popped; condition codes written ("1" C1, "2" C2, "0" C0 and C3); memory operand ("r" or "w"; of the
 # bits in the handler's name, or 80 with "t"); handlers. Kinds: op, the instruction itself; flags, it writes EFLAGS; cmov, it
-# reads them; part, out of range (C2) it does nothing; the others by name. Those without an emitter: predict, the columns say
-# what it does to the stack; clear, as FNINIT; lost, nobody knows.
+# reads them; part, out of range (C2) it does nothing; prem, C0 and C3 stay where the result is a NaN; the others by name.
+# Those without an emitter: predict, the columns say what it does to the stack; clear, as FNINIT; lost, nobody knows.
 X87: list[tuple[str, str, str, int, int, str, str, str]] = [
     ("op", "0i", "0", 0, 0, "1", "", "fadd_t fmul_t fsub_t fsubr_t fdiv_t fdivr_t"),
     ("op", "0i", "i", 0, 0, "1", "", "fadd_tt fmul_tt fsub_tt fsubr_tt fdiv_tt fdivr_tt"),
@@ -279,6 +279,7 @@ X87: list[tuple[str, str, str, int, int, str, str, str]] = [
     ("op", "0", "0", 0, 0, "1", "", "fchs fabs fsqrt frndint f2xm1"),
     ("op", "0", "0", 0, 0, "12", "", "fsin fcos"),
     ("op", "01", "0", 0, 0, "1", "", "fscale"),
+    ("prem", "01", "0", 0, 0, "120", "", "fprem fprem1"),
     ("op", "01", "1", 0, 1, "1", "", "fyl2x fyl2xp1 fpatan"),
     ("op", "0", "0n", 1, 0, "1", "", "fxtract"),
     ("part", "0", "0n", 1, 0, "12", "", "fptan fsincos"),
@@ -291,13 +292,12 @@ X87: list[tuple[str, str, str, int, int, str, str, str]] = [
     ("fnstswax", "", "", 0, 0, "", "", "fnstsw_r"),
     ("fnclex", "", "", 0, 0, "", "", "fnclex"),
     ("fwait", "", "", 0, 0, "", "", "fwait"),
-    ("predict", "01", "0", 0, 0, "", "", "fprem fprem1"),
     ("predict", "", "", 0, 0, "", "", "fnop fneni fndisi fnsetpm fnstenv_m"),
     ("clear", "", "", 0, 0, "", "", "fninit fnsave_m"),
     ("lost", "", "", 0, 0, "", "", "ffree_t ffreep_t fincstp fdecstp fldenv_m frstor_m"),
 ]
-X87_KINDS = ["op", "flags", "part", "cmov2", "cmov4", "cmov6", "cmov10", "fldcw", "fnstcw", "fnstsw", "fnstswax", "fnclex",
-             "fwait", "predict", "clear", "lost"]
+X87_KINDS = ["op", "flags", "part", "prem", "cmov2", "cmov4", "cmov6", "cmov10", "fldcw", "fnstcw", "fnstsw", "fnstswax",
+             "fnclex", "fwait", "predict", "clear", "lost"]
 X87_REGISTERS, X87_CODES = "0i1n", "120"    # bits
 
 # what compiled code may need of the host
