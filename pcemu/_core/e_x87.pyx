@@ -387,6 +387,7 @@ cdef bint take(J* j) noexcept nogil:
     if j.x87_end == j.i:
         return 0
     j.in_host = 0
+    x.home = <u16>(x.top | <u32>x.tag << 8)
     if not j.x87.sure:
         ld16(j, H_CX, AT_FTOP)
         rr(j, 2, 0x81, 7, H_CX)

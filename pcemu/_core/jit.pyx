@@ -327,6 +327,7 @@ cdef void count_rest(Cpu* c, Block* b) noexcept nogil:
     if now - b.count < REST_COUNT * REST_APART:
         compile_block(c, b, 1)
         if b.head - 4 != old:
+            b.strays = REST_COUNT       # once is enough
             old[0] = 0xE9               # what was compiled before leads to it
             patch_rw(old + 1, b.head - 4)
     b.count = now                       # (no longer executions: it is compiled)
