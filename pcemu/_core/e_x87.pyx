@@ -271,6 +271,7 @@ cdef void x87_flush(J* j) noexcept nogil:
         x87_home(j, &j.x87)
         turned_off(&j.x87)
         j.in_host = 0
+        rcx_lost(j)
 
 
 # ========================================================================================================= looking ahead
@@ -387,6 +388,7 @@ cdef bint take(J* j) noexcept nogil:
     if j.x87_end == j.i:
         return 0
     j.in_host = 0
+    rcx_lost(j)
     x.home = <u16>(x.top | <u32>x.tag << 8)
     if not j.x87.sure:
         ld16(j, H_CX, AT_FTOP)
@@ -495,14 +497,14 @@ cdef void data_pointer(J* j, Op* op) noexcept nogil:
 
 
 cdef void same(J* j, Op* op) noexcept nogil:
-    """The op's own bytes, or with the memory operand at rcx."""
+    """The op's own bytes, or with the memory operand at rcx + j.at."""
     cdef u32 opc = 0xD8 + (op.imm >> 8 & 7)
     cdef u32 modrm = op.imm & 0xFF
     if modrm >= 0xC0:
         e8(j, opc)
         e8(j, modrm)
     else:
-        rm(j, 2, opc, modrm >> 3 & 7, H_CX, 0)
+        rm(j, 2, opc, modrm >> 3 & 7, H_CX, j.at)
 
 
 cdef void e_status(J* j) noexcept nogil:
@@ -630,9 +632,11 @@ cdef bint emit_x87(J* j, Op* op, EmitRow r) noexcept nogil:
         s.arg = <u64>j.p
         j.in_host = 0
     if row.size:
-        mem(j, row.size, row.store)
+        operand(j, row.size, row.store)
         data_pointer(j, op)
     same(j, op)
+    if row.size:
+        rcx_stays(j)
     if row.kind == X87_PART:
         host_m(j, 0xDD, 7, AT_XTMP)
         rm(j, 0, 0xF6, 0, H_ENV, AT_XTMP + 1)       # C2: nothing has happened
