@@ -38,7 +38,6 @@ def no_op(c: Context) -> None:
 
 # Options that ask for what is not there to be had, and do no harm: a warning with the reason.
 _NO_EFFECT = {
-    "mem-prealloc": "guest RAM is touched when it is used",
     "no-kvm-pit": "there is no KVM", "no-kvm-pit-reinjection": "there is no KVM", "tdf": "there is no KVM",
     "singlestep": "code that is compiled or interpreted behaves the same; -accel tcg,jit=off compiles none",
 }  # fmt: skip
@@ -46,6 +45,30 @@ _NO_EFFECT = {
 
 def no_effect(c: Context) -> None:
     c.warn(f"-{c.option} has no effect: {_NO_EFFECT[c.option]}")
+
+
+def mem_path(c: Context) -> None:
+    c.mem_path = c.value
+
+
+def mem_prealloc(c: Context) -> None:
+    c.mem_prealloc = True
+
+
+def default_memory(c: Context) -> None:
+    """After all options: -mem-path and -mem-prealloc stand for a memory backend."""
+    if not c.mem_path and not c.mem_prealloc:
+        return
+    where = f"-mem-path {c.mem_path}" if c.mem_path else "-mem-prealloc"
+    if {"memory-backend", "memory_backend"} & c.config.machine_options.keys():
+        raise UsageError(f"{where}: '-mem-path' and '-mem-prealloc' can't be used together with -machine memory-backend=")
+    props = {"qom-type": "memory-backend-ram", "id": "pc.ram", "size": str(c.config.ram_size)}
+    if c.mem_path:
+        props |= {"qom-type": "memory-backend-file", "mem-path": c.mem_path}
+    if c.mem_prealloc:
+        props["prealloc"] = "on"
+    c.config.objects.append((props, where))
+    c.config.machine_options["memory-backend"] = "pc.ram"
 
 
 def no_fd_bootchk(c: Context) -> None:
@@ -186,6 +209,7 @@ def memory(c: Context) -> None:
     if size > MOST_RAM:
         raise at(c.option, c.value, "at most 255G of RAM")
     c.config.ram_size = size
+    c.config.ram_given = True
 
 
 _OVERCOMMIT_KEYS = (key("mem-lock", bool), key("cpu-pm", bool))
@@ -390,7 +414,7 @@ def apply(c: Context, do: str) -> None:
 
 _FUNCTIONS: dict[str, Apply] = {
     **{f.__name__: f for f in (
-        help, version, no_op, no_effect, no_fd_bootchk, machine,
+        help, version, no_op, no_effect, mem_path, mem_prealloc, no_fd_bootchk, machine,
         accel, enable_kvm, no_kvm, cpu, smp, memory, overcommit, realtime, boot, name,
         uuid, smbios, no_hpet, no_acpi, nodefaults, kernel, append, initrd, bios, device, object_, global_, fw_cfg, display,
     )},

@@ -27,6 +27,8 @@ class Context:
         self.default_monitor = True
         self.accels: list[tuple[str, str]] = []  # (name, where it was asked for)
         self.rtc_slew = False
+        self.mem_path = ""
+        self.mem_prealloc = False
         self.lists: list[Callable[[], None]] = []  # what `help` arguments print
 
     def keys(self, declared: Iterable[PropertyDecl], implied: str | None = None,

@@ -13,7 +13,7 @@ from .table import BY_NAME
 
 def parse(arguments: Sequence[str]) -> MachineConfig:
     """Read the command line. Raises UsageError, or Done when a list was printed."""
-    from .apply import apply, choose_accel
+    from .apply import apply, choose_accel, default_memory
     from .apply_host import console_defaults
     from .apply_service import check
     from .context import Context
@@ -39,6 +39,7 @@ def parse(arguments: Sequence[str]) -> MachineConfig:
         context.option, context.value = name, value
         apply(context, option.do)
     choose_accel(context)
+    default_memory(context)
     _check_devices(context.config)
     check(context)
     console_defaults(context)

@@ -39,8 +39,8 @@ enable-kvm            | | enable_kvm | the same as -accel kvm, which pcemu does 
 cpu                   | MODEL[,+flag,-flag,flag=on|off,enforce] | cpu | processor model ('-cpu help' lists them)
 smp                   | [cpus=]N[,sockets=..,cores=..,threads=..] | smp | number of processors; one for now
 m                     | [size=]SIZE | memory | RAM; a bare number is in MiB (default: 128)
-mem-path              | PATH | - | guest RAM in a file
-mem-prealloc          | | no_effect | touch guest RAM at the start (no effect: a warning)
+mem-path              | PATH | mem_path | guest RAM in a file, or in a nameless one in a directory
+mem-prealloc          | | mem_prealloc | have the host give all guest RAM at the start
 overcommit            | [mem-lock=on|off][,cpu-pm=on|off] | overcommit | host memory and power policy
 realtime              | mlock=on|off | realtime | older spelling of -overcommit mem-lock
 boot                  | [order=]DRIVES[,once=..][,menu=on|off][,strict=on|off] | boot | what firmware boots from

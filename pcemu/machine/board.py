@@ -15,7 +15,7 @@ _D = TypeVar("_D", bound=Device)
 
 # Options of QEMU's machines that this one refuses by name instead of not knowing them.
 LATER = frozenset(
-    ("memory-backend", "memory-encryption", "confidential-guest-support", "dtb", "dumpdtb", "dt-compatible",
+    ("memory-encryption", "confidential-guest-support", "dtb", "dumpdtb", "dt-compatible",
      "sgx-epc", "sgx-epc.0.memdev", "cxl", "hmat", "igd-passthru", "kvm-shadow-mem", "loadparm")
 )  # fmt: skip
 
@@ -32,6 +32,7 @@ class Board:
                          inert="hosts do not merge shared memory, which guest RAM is")  # fmt: skip
     suppress_vmdesc = Property(bool, help="leave descriptions out of a saved state", inert="there are no saved states")
     graphics = Property(bool, default=True, help="firmware may use the display; off: the serial port")
+    memory_backend = Property(str, help="id of the -object that guest RAM comes from")
     usb = Property(bool, help="add a USB controller; off for now")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

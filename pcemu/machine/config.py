@@ -111,6 +111,7 @@ class MachineConfig:
     cpu: str = ""  # model and features, as given; "": the board's default
     smp: int = 1
     ram_size: int = 128 << 20
+    ram_given: bool = False  # -m
 
     kernel: str | None = None
     initrd: str | None = None

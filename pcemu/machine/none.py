@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pcemu.qom import MemoryRegion
-
 from .board import Board
 from .cpu import add_cpu
+from .ram import make_ram
 
 
 class NoBoard(Board):
@@ -18,5 +17,4 @@ class NoBoard(Board):
         cpu = add_cpu(machine, self.default_cpu)
         machine.on_reset(lambda: setattr(cpu, "halted", True))
         if machine.ram_size:
-            machine.ram = MemoryRegion.ram("ram", machine.ram_size, machine.alloc("ram", machine.ram_size))
-            machine.memory_root.add(machine.ram, 0)
+            machine.memory_root.add(make_ram(machine, "ram"), 0)

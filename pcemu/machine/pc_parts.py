@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +19,12 @@ from pcemu.hw.timer.mc146818rtc import Mc146818Rtc
 from pcemu.qom import IrqOut, MemoryRegion, PcemuError
 
 from .board import Board
+from .ram import make_ram
 
 if TYPE_CHECKING:
     from .machine import Machine
 
 FOUR_GIB = 1 << 32
-MADV_DONTDUMP = 16
 FERR_IRQ = 13
 
 
@@ -96,6 +95,7 @@ class A20Gate:
 
 def place_ram(machine: Machine, largest_low: int = 0) -> None:
     """RAM from 0 up to the PCI hole, and what is left from 4 GiB."""
+    ram = make_ram(machine)
     size = machine.ram_size
     low = 0xE0000000 if size < 0xE0000000 else 0xC0000000
     if largest_low:
@@ -103,21 +103,7 @@ def place_ram(machine: Machine, largest_low: int = 0) -> None:
             raise PcemuError("-machine max-ram-below-4g: at most 0xe0000000 (3.5G)")
         low = min(low, largest_low)
     low = min(size, low)
-    offset = machine.alloc("pc.ram", size)
-    if not machine.board.dump_guest_core:
-        keep_out_of_core_dumps(machine.memory.block_view(offset, size))
-    ram = MemoryRegion.ram("pc.ram", size, offset)
-    machine.ram = ram
     machine.ram_below_4g, machine.ram_above_4g = low, size - low
     machine.memory_root.add(MemoryRegion.alias("ram-below-4g", ram, 0, low), 0)
     if size > low:
         machine.memory_root.add(MemoryRegion.alias("ram-above-4g", ram, low, size - low), FOUR_GIB)
-
-
-def keep_out_of_core_dumps(view: memoryview) -> None:
-    """-machine dump-guest-core=off: should pcemu ever dump core, guest RAM stays private (madvise, MADV_DONTDUMP)."""
-    import ctypes
-
-    address = ctypes.addressof(ctypes.c_char.from_buffer(view))
-    if ctypes.CDLL(None, use_errno=True).madvise(ctypes.c_void_p(address), ctypes.c_size_t(len(view)), MADV_DONTDUMP):
-        raise PcemuError(f"-machine dump-guest-core=off: {os.strerror(ctypes.get_errno())}")

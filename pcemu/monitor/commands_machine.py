@@ -82,12 +82,15 @@ def _show_memdev(found: list[dict[str, Any]]) -> str:
 @command("info memdev", help="show memory backends", qmp="query-memdev", returns="[Memdev]", render=_show_memdev)
 def query_memdev(ctx: Context) -> list[dict[str, Any]]:
     machine = ctx.machine
-    if machine.ram is None:
-        return []
     board = machine.board
-    return [{"id": machine.ram.name, "size": machine.ram_size, "merge": bool(board.mem_merge),
-             "dump": bool(board.dump_guest_core), "prealloc": False, "share": False, "reserve": False,
-             "host-nodes": [], "policy": "default"}]
+    listed = [{"id": made.id, "size": made.size, "merge": made.merge, "dump": made.dump, "prealloc": made.prealloc,
+               "share": made.share, "reserve": made.reserve, "host-nodes": [], "policy": "default"}
+              for made in machine.objects.values() if made.type_name.startswith("memory-backend-")]  # fmt: skip
+    if machine.ram is not None and not board.memory_backend:
+        listed.append({"id": machine.ram.name, "size": machine.ram_size, "merge": bool(board.mem_merge),
+                       "dump": bool(board.dump_guest_core), "prealloc": False, "share": False, "reserve": False,
+                       "host-nodes": [], "policy": "default"})  # fmt: skip
+    return listed
 
 
 @command("info memory-devices", help="show memory devices", qmp="query-memory-devices", returns="[MemoryDeviceInfo]",

@@ -95,9 +95,10 @@ def info_qom_tree(ctx: Context, path: str | None) -> str:
 _ROOTS: dict[str, str] = {"device": "object", "bus": "object", "machine": "object", "cpu": "device", "x86_64-cpu": "x86-cpu",
                           "x86-cpu": "cpu", "chardev": "object", "sys-bus-device": "device",
                           "isa-device": "device", "pci-device": "device", "generic-pc-machine": "x86-machine",
-                          "x86-machine": "machine", "container": "object"}  # fmt: skip
+                          "x86-machine": "machine", "container": "object", "accel": "object", "tcg-accel": "accel",
+                          "qtest-accel": "accel", "memory-backend": "object"}  # fmt: skip
 _ABSTRACT = {"device", "bus", "machine", "cpu", "chardev", "x86-cpu", "sys-bus-device", "isa-device", "pci-device",
-             "generic-pc-machine", "x86-machine", "x86_64-cpu"}  # fmt: skip
+             "generic-pc-machine", "x86-machine", "x86_64-cpu", "accel", "memory-backend"}  # fmt: skip
 _BUS_PARENTS = {"System": "sys-bus-device", "ISA": "isa-device", "PCI": "pci-device"}
 
 
@@ -124,7 +125,7 @@ def type_parents() -> dict[str, str]:
         found[f"chardev-{name}"] = "chardev"
     for name in object_names():
         base = next((k.__dict__["type_name"] for k in lookup_object(name).__mro__[1:] if k.__dict__.get("type_name")), "")
-        found[name] = base or "object"
+        found[name] = base or ("memory-backend" if name.startswith("memory-backend-") else "object")
     return found
 
 

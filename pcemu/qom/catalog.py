@@ -52,14 +52,16 @@ MODULES: dict[str, str] = {
 OBJECTS: dict[str, str] = {
     "filter-dump": "pcemu.net.dump",
     "filter-impair": "pcemu.net.impair",
+    "memory-backend-file": "pcemu.backends.memory",
+    "memory-backend-memfd": "pcemu.backends.memory",
+    "memory-backend-ram": "pcemu.backends.memory",
     "rng-builtin": "pcemu.backends.rng",
     "rng-random": "pcemu.backends.rng",
 }
 _OBJECTS_PLANNED = """
     authz-list authz-list-file authz-simple can-bus can-host-socketcan colo-compare cryptodev-backend
     cryptodev-backend-builtin cryptodev-vhost-user dbus-vmstate filter-buffer filter-mirror filter-redirector
-    filter-replay filter-rewriter input-barrier input-linux iothread main-loop memory-backend-file
-    memory-backend-memfd memory-backend-ram pr-manager-helper qtest rng-egd secret
+    filter-replay filter-rewriter input-barrier input-linux iothread main-loop pr-manager-helper qtest rng-egd secret
     secret_keyring sev-guest thread-context throttle-group tls-cipher-suites tls-creds-anon tls-creds-psk
     tls-creds-x509 x-remote-object
 """

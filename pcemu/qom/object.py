@@ -105,6 +105,8 @@ def add_object(machine: Any, options: Mapping[str, str]) -> UserObject:
     if ident in machine.objects:
         raise PcemuError(f"Duplicate ID '{ident}' for object")
     machine.objects[ident] = made = cls(machine, ident, **props)
+    for name, value in props.items():
+        machine.complain(cls.property_decl(name).complaint(cls.type_name, value))
     return made
 
 

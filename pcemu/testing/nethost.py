@@ -42,6 +42,9 @@ class NetHost(LoopHost):
         self.objects: dict[str, Any] = {}
         self.events: list[tuple[str, dict[str, Any]]] = []
 
+    def complain(self, text: str) -> None:
+        """Nobody sets what has no effect here."""
+
     def emit_event(self, name: str, data: dict[str, Any] | None = None) -> None:
         self.events.append((name, data or {}))
 

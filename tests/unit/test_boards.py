@@ -85,7 +85,7 @@ def test_options_leave_chips_out(make: Any) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "text"),
     [("usb", "on", "-machine usb=on: not implemented yet"), ("hpett", "on", "Property 'hpett' not found"),
-     ("memory-backend", "x", "not implemented yet"), ("hpet", "maybe", "pc.hpet: 'maybe' is not 'on' or 'off'")],
+     ("memory-encryption", "x", "not implemented yet"), ("hpet", "maybe", "pc.hpet: 'maybe' is not 'on' or 'off'")],
 )  # fmt: skip
 def test_board_options_are_checked(make: Any, option: str, value: str, text: str) -> None:
     with pytest.raises(PcemuError, match=text):

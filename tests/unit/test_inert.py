@@ -95,10 +95,10 @@ def test_machine_options(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_options(capsys: pytest.CaptureFixture[str]) -> None:
-    line = "-machine none -mem-prealloc -tdf -no-kvm-irqchip -boot splash=x -name a,debug-threads=on -accel tcg,thread=multi"
+    line = "-machine none -singlestep -tdf -no-kvm-irqchip -boot splash=x -name a,debug-threads=on -accel tcg,thread=multi"
     config = parse([*line.split(), "-no-fd-bootchk"])
     found = warnings(capsys)
-    assert [line.split()[0] for line in found[:-1]] == ["-mem-prealloc", "-tdf", "-boot", "-name", "-accel"]
+    assert [line.split()[0] for line in found[:-1]] == ["-singlestep", "-tdf", "-boot", "-name", "-accel"]
     assert config.machine_options == {"fd-bootchk": "off"}
 
 
