@@ -394,6 +394,18 @@ def nothing_but_none(c: Context) -> None:
         raise not_yet(c.option, c.value)
 
 
+def audiodev(c: Context) -> None:
+    """There is no sound, so its back end is `none`."""
+    pairs = _json_object(c) if c.value.startswith("{") else optstr.parse(c.value, "driver")
+    driver = pairs.get("driver", "")
+    if driver in optstr.HELP_WORDS:
+        c.show("Available audio drivers:\nnone")
+    if "id" not in pairs:
+        raise at(c.option, c.value, "Parameter 'id' is missing")
+    if driver != "none":
+        raise at(c.option, c.value, f"driver '{driver}': not implemented yet; none is")
+
+
 def display(c: Context) -> None:
     nothing_but_none(c)
     c.display = "none"
@@ -416,7 +428,8 @@ _FUNCTIONS: dict[str, Apply] = {
     **{f.__name__: f for f in (
         help, version, no_op, no_effect, mem_path, mem_prealloc, no_fd_bootchk, machine,
         accel, enable_kvm, no_kvm, cpu, smp, memory, overcommit, realtime, boot, name,
-        uuid, smbios, no_hpet, no_acpi, nodefaults, kernel, append, initrd, bios, device, object_, global_, fw_cfg, display,
+        uuid, smbios, no_hpet, no_acpi, nodefaults, kernel, append, initrd, bios, device, object_, global_, fw_cfg,
+        audiodev, display,
     )},
     "vga": nothing_but_none,
     **HOST_OPTIONS,

@@ -88,7 +88,7 @@ global                | TYPE.PROP=VALUE | global_ | another default for a proper
 fw_cfg                | [name=]NAME,file=PATH or string=TEXT | fw_cfg | add a file to the firmware configuration device
 object                | TYPE,id=ID[,prop=value...] | object_ | add an object ('-object help' lists types, 'TYPE,help' properties)
 tpmdev                | TYPE,id=ID[,...] | - | TPM back end
-audiodev              | TYPE,id=ID[,...] | - | audio back end
+audiodev              | [driver=]none,id=ID or JSON | audiodev | where sound goes; 'none' for now
 audio                 | TYPE[,...] | - | audio back end and device
 audio-help            | | - | list audio options
 soundhw               | CARD[,...] | - | add sound cards

@@ -57,11 +57,12 @@ OBJECTS: dict[str, str] = {
     "memory-backend-ram": "pcemu.backends.memory",
     "rng-builtin": "pcemu.backends.rng",
     "rng-random": "pcemu.backends.rng",
+    "secret": "pcemu.backends.secret",
 }
 _OBJECTS_PLANNED = """
     authz-list authz-list-file authz-simple can-bus can-host-socketcan colo-compare cryptodev-backend
     cryptodev-backend-builtin cryptodev-vhost-user dbus-vmstate filter-buffer filter-mirror filter-redirector
-    filter-replay filter-rewriter input-barrier input-linux iothread main-loop pr-manager-helper qtest rng-egd secret
+    filter-replay filter-rewriter input-barrier input-linux iothread main-loop pr-manager-helper qtest rng-egd
     secret_keyring sev-guest thread-context throttle-group tls-cipher-suites tls-creds-anon tls-creds-psk
     tls-creds-x509 x-remote-object
 """
