@@ -561,6 +561,8 @@ cdef inline u8* jcc_short(J* j, u32 cc) noexcept nogil:
 
 
 cdef inline void here_short(J* j, u8* from_) noexcept nogil:
+    if j.p - from_ > 127:
+        j.failed = 1
     (from_ - 1)[0] = <u8>(j.p - from_)
 
 

@@ -367,9 +367,9 @@ cdef void node_cf(J* j, int node) noexcept nogil:
         ld_env(j, 2, H_CX, AT_CC_KIND)
         alu_ri(j, 2, 5, H_CX, K_INC)
         alu_ri(j, 2, 7, H_CX, 8)
-        skip = jcc_short(j, 2)
+        skip = jcc_fwd(j, 2)
         call_c(j, T_CF)
-        here_short(j, skip)
+        patch_rw(skip, j.p)             # (far: vector registers may be saved there)
         return
     n = &j.nodes[node]
     sz = n.size

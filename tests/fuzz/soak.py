@@ -1,6 +1,6 @@
 """Fuzzing for as long as one likes: prints what is found, and at the end (or after Ctrl-C) a line for docs/soak.md.
 
-    python -m fuzz.soak [--family core|compiled|board] [--first SEED] [--hours H]        (from tests/)
+    python -m fuzz.soak [--family core|compiled|vectors|board] [--first SEED] [--hours H]        (from tests/)
 
 PCEMU_JIT=2 makes nearly every block of the programs a compiled one, in the family `core` too.
 """

@@ -1,4 +1,4 @@
-"""Random programs under the interpreter and as compiled code. Hours of them: python -m fuzz.soak --family compiled."""
+"""Random programs under the interpreter and as compiled code. Hours of them: python -m fuzz.soak --family compiled, vectors."""
 
 from __future__ import annotations
 
@@ -17,8 +17,14 @@ def test_random_programs(first: int) -> None:
     assert not found, "\n".join(text for _seed, text in found)
 
 
+def test_random_vector_programs() -> None:
+    found = list(findings("vectors", 0, 100, timeout=300))
+    assert not found, "\n".join(text for _seed, text in found)
+
+
 @pytest.mark.soak
+@pytest.mark.parametrize("family", ["compiled", "vectors"])
 @pytest.mark.parametrize("first", range(1000, 21000, 2000))
-def test_more_random_programs(first: int) -> None:
-    found = list(findings("compiled", first, 2000, timeout=3600))
+def test_more_random_programs(first: int, family: str) -> None:
+    found = list(findings(family, first, 2000, timeout=3600))
     assert not found, "\n".join(text for _seed, text in found)

@@ -21,7 +21,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 LIMIT = 60  # ordinary seeds take milliseconds
-FAMILIES = ("core", "compiled", "board")
+FAMILIES = ("core", "compiled", "vectors", "board")
 
 
 def checker(family: str) -> Callable[[int], None]:
