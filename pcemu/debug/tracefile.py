@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -235,7 +236,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", action="store_true", help="how many there are of each event")
     args = parser.parse_args(arguments)
     try:
-        reader = Reader(args.file.read_bytes())
+        data = args.file.read_bytes()
+    except OSError as error:
+        sys.exit(f"tracefile: {args.file}: {error.strerror}")
+    try:
+        reader = Reader(data)
         events = chosen(reader, args.patterns)
         if args.count:
             for name, count in Counter(event.name for event in events).most_common():
@@ -245,15 +250,13 @@ def main(arguments: list[str] | None = None) -> int:
                 print(json.dumps(vars(event)) if args.json else event.line())
         if reader.cut:
             print(f"tracefile: {args.file}: the last record is not complete", file=sys.stderr)
-    except OSError as error:
-        sys.exit(f"tracefile: {args.file}: {error.strerror}")
+        sys.stdout.flush()
+    except BrokenPipeError:     # whoever reads has seen enough; the interpreter is not to complain at its end either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except TraceFileError as error:
         sys.exit(f"tracefile: {args.file}: {error}")
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BrokenPipeError:
-        sys.exit(0)
+    sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ IDS = [page.stem for page in PAGES]
 @pytest.mark.parametrize("page", transcripts.pages(), ids=lambda page: page.stem)
 def test_transcripts(page: Path) -> None:
     pytest.importorskip("capstone")
+    if "$ gdb " in page.read_text() and shutil.which("gdb") is None:
+        pytest.skip("gdb is not installed (tests/boot/test_gdb.py fetches one)")
     old, new = transcripts.rerun(page)
     assert old == new, f"python docs/transcripts.py --write {page.name}\n{transcripts.difference(page, old, new)}"
 
