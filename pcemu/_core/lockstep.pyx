@@ -306,11 +306,8 @@ cdef bint registers_differ(Cpu* c) noexcept nogil:
     if s.halted != c.halted or s.rng != c.rng or held(s) != held(c) or resumes(s) != resumes(c):
         return 1
     # segments, tables, control and debug registers, MSRs, x87, vector registers
-    if memcmp(s.seg, c.seg, <size_t>&c.fpr - <size_t>&c.seg) or memcmp(&s.fcw, &c.fcw, <size_t>&c.feat - <size_t>&c.fcw):
+    if memcmp(s.seg, c.seg, <size_t>&c.feat - <size_t>&c.seg):
         return 1
-    for i in range(8):                      # what an empty one holds is not kept by compiled code (e_x87.pyx)
-        if c.ftag >> i & 1 and (s.fpr[2 * i] != c.fpr[2 * i] or s.fpr[2 * i + 1] != c.fpr[2 * i + 1]):
-            return 1
     if s.monitor_armed != c.monitor_armed or s.monitor_va != c.monitor_va or s.monitor_value != c.monitor_value:
         return 1
     return memcmp(&s.tsc_adjust, &c.tsc_adjust, <size_t>&c.n_bad_msr - <size_t>&c.tsc_adjust) != 0
@@ -342,7 +339,7 @@ cdef list differing_registers(Cpu* hand, Cpu* code):
     if get_eflags(hand) != get_eflags(code):
         found.append(("eflags", get_eflags(hand), get_eflags(code)))
     fields = list(state_fields(hand))
-    fields += [(f"fpr{i}", <size_t>&hand.fpr[2 * i] - <size_t>hand, 10) for i in range(8) if hand.ftag >> i & 1]
+    fields += [(f"fpr{i}", <size_t>&hand.fpr[2 * i] - <size_t>hand, 10) for i in range(8)]
     fields += [(f"ymm{i}", <size_t>&hand.vec[i][0] - <size_t>hand, 32) for i in range(16)]
     fields += [(name, <size_t>at - <size_t>hand, 4) for name, at in
                (("mode", <size_t>&hand.mode), ("pending", <size_t>&hand.pending), ("monitor", <size_t>&hand.monitor_armed))]

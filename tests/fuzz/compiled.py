@@ -6,12 +6,18 @@ from random import Random
 from typing import Any
 
 from .core import Broken, build, differences, run
+from .guest import CODE
+from .programs import x87_program
 
 HEAT = 1  # executions of a block before it is compiled: the programs hardly loop
 
 
 def rig(seed: int, compiled: bool) -> Any:
-    made = build(seed)[0]
+    made, rng = build(seed)
+    if seed % 4 == 3:
+        attributes = made.cpu.get("cs_attr")
+        made.memory.write(CODE, x87_program(rng, 64 if attributes >> 21 & 1 else 32 if attributes >> 22 & 1 else 16))
+        made.cpu.set("fcw", rng.choice((0x37F, 0x37F, 0x37F, 0x27F, 0xF7F, 0x33F)))
     if compiled and not made.cpu.enable_jit(heat=HEAT):
         raise NotImplementedError("no compiled code on this host")
     return made

@@ -398,6 +398,32 @@ def piece(rng: Random, bits: int) -> bytes:
     return rng.randbytes(rng.randrange(1, 12))
 
 
+def x87(rng: Random, bits: int) -> bytes:
+    """An x87 instruction; every other pushes, pops, or works on ST(0) to ST(3). Operands are mostly in one place."""
+    r = rng.random()
+    if r < 0.25:
+        return bytes((0xD8 | rng.randrange(8),)) + operand(rng, bits)
+    if r < 0.45:
+        return rng.choice((b"\xd9\xe8", b"\xd9\xee", b"\xd9\xeb", bytes((0xD9, 0xC0 | rng.randrange(4)))))
+    if r < 0.55:
+        return bytes.fromhex(rng.choice(["dfe0", "9b", "dbe2", "d9e5", "dfe09e", "d9fb", "d9f2", "d9f8"]))
+    if r < 0.8:
+        return bytes((0xD8 | rng.randrange(8), 0xC0 | rng.randrange(8) << 3 | rng.randrange(4)))
+    if r < 0.95:
+        where = DATA + 8 * rng.randrange(16)
+        modrm = bytes((rng.choice((0, 0, 2, 3, 3, 1, 4)) << 3 | (4 if bits == 64 else 5),)) + (b"\x25" if bits == 64 else b"")
+        return bytes((rng.choice((0xD8, 0xDC, 0xD9, 0xDD, 0xDB, 0xDF)),)) + modrm + struct.pack("<I", where)
+    return flow(rng, bits) if rng.random() < 0.5 else b"\xdb\xe3"
+
+
+def x87_program(rng: Random, bits: int, size: int = 0x1200) -> bytes:
+    """Mostly x87."""
+    out = bytearray(rng.choice((b"", b"\xdb\xe3")))
+    while len(out) < size:
+        out += x87(rng, bits) if rng.random() < 0.85 else piece(rng, bits)
+    return bytes(out[:size])
+
+
 def program(rng: Random, bits: int, size: int = 0x1200) -> bytes:
     """A program of `size` bytes; a twentieth of them are noise from end to end."""
     if rng.random() < 0.05:
