@@ -152,10 +152,18 @@ cdef enum:
     STUB_CLEX = 9       # the host's x87 has exception flags that the guest's has not; arg: where it returns to
     STUB_CODES = 11     # condition codes of the host's x87 are not the guest's; arg likewise
 
-cdef struct Group:      # accesses off one base register that one check admits
+cdef struct Place:      # of a memory operand: r[base] + (r[index] << scale) + disp, R_ZERO for none, R_PC for the page
     int base
+    int index
+    u32 scale
+    int sz              # log2 of the address size
+    s64 disp
+
+cdef struct Group:      # accesses off the same registers that one check admits
+    Place place
     u32 epoch           # of the base: how often it had changed in ways not known
-    s64 lo              # range, relative to the base at the beginning of its epoch
+    u32 epoch_x         # ... of the index
+    s64 lo              # range, relative to the registers at the beginning of their epochs
     s64 hi
     bint write
 
@@ -232,9 +240,10 @@ cdef struct J:          # the block being compiled
     XState x87
     XState second_x87
     int x87_end         # the first op that cannot run on the host's x87 as it is
+    u32 boffs[256]      # places in the page of the blocks of ops
     u32 live[256]       # flags that matter after op i
-    u32 epoch[16]       # of each guest register (see Group)
-    s64 moved[16]       # ... and by how much it has moved since
+    u32 epoch[18]       # of each guest register (see Group)
+    s64 moved[18]       # ... and by how much it has moved since
     bint lone           # no groups: there were too many that crossed
     int n_groups
     Group groups[16]
@@ -368,7 +377,7 @@ cdef void settle(J* j) noexcept nogil
 cdef void rcx_stays(J* j) noexcept nogil
 cdef void rcx_lost(J* j) noexcept nogil
 cdef void mem_or(J* j, int size, bint write, u32 kind) noexcept nogil
-cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) noexcept nogil
+cdef void mem_at(J* j, Place* p, int size, bint write, u32 kind) noexcept nogil
 cdef u32 variants(J* j, int n) noexcept nogil
 cdef void track(J* j, Op* op, EmitRow r) noexcept nogil
 cdef u32 kills(Op* op, EmitRow r) noexcept nogil

@@ -755,8 +755,10 @@ cdef void operand(J* j, int size, bint write) noexcept nogil:
 
 cdef void locate(J* j, int size, bint write, u32 kind) noexcept nogil:
     cdef Op* op = j.op
-    if op.am != AM_GENERAL and op.base < 16 and op.index >= 16 and op.seg != FS and op.seg != GS:
-        mem_at(j, op.base, op.disp, address_size(op), size, write, kind)
+    cdef Place p
+    if op.am != AM_GENERAL and op.seg != FS and op.seg != GS:
+        p = place_of(op, j.boff)
+        mem_at(j, &p, size, write, kind)
         return
     offset(j, H_CX, 3 if address_size(op) == 3 else 2)
     by_segment(j, op.seg, size, write, kind)
@@ -772,8 +774,9 @@ cdef bint flat_stack(J* j) noexcept nogil:
 
 cdef void stack(J* j, int g, s32 disp, int size, bint write, u32 kind) noexcept nogil:
     """rcx + j.at = host address of `size` bytes at SS:[guest register g + disp]."""
+    cdef Place p = place_off(g, disp, 3 if j.m64 else 2)
     if flat_stack(j):
-        mem_at(j, g, disp, 3 if j.m64 else 2, size, write, kind)
+        mem_at(j, &p, size, write, kind)
         return
     rm(j, 2, 0x8D, H_CX, HR[g], disp)
     if not j.mode & M_SS32:
@@ -814,7 +817,7 @@ cdef u32 changes(J* j, Op* op, EmitRow r, int* reg, s64* by) noexcept nogil:
     reg[0] = NO_REG
     by[0] = 0
     if r.changes & C_ALL:
-        return 0xFFFF
+        return 0x3FFFF                  # (also what addresses without registers mean)
     if r.changes & C_FIRST:
         mask |= <u32>1 << gnum(r.size, op.reg)
     if r.changes & C_SECOND:
@@ -844,18 +847,41 @@ cdef u32 changes(J* j, Op* op, EmitRow r, int* reg, s64* by) noexcept nogil:
 
 # ---- groups: one check for neighbouring accesses off one base
 
-cdef bint access(J* j, Op* op, EmitRow r, int* base, s64* disp, int* size, bint* write) noexcept nogil:
-    """Does the op access base + disp (and nothing else), by an emitter of ours?"""
+cdef Place place_of(Op* op, u32 boff) noexcept nogil:
+    """boff: the place of the op's block in its page."""
+    cdef Place p
+    p.base = op.base
+    p.index = op.index
+    p.scale = op.scale & 3 if op.index < 16 else 0
+    p.sz = address_size(op)
+    p.disp = op.disp
+    if op.base == R_PC:
+        p.disp += boff
+    return p
+
+
+cdef Place place_off(int base, s64 disp, int sz) noexcept nogil:
+    cdef Place p
+    p.base = base
+    p.index = R_ZERO
+    p.scale = 0
+    p.sz = sz
+    p.disp = disp
+    return p
+
+
+cdef bint access(J* j, int i, Place* p, int* size, bint* write) noexcept nogil:
+    """Does op i access the place (and nothing else), by an emitter of ours?"""
+    cdef Op* op = j.ops[i]
+    cdef EmitRow r = emit_rows[op.jit >> 48]
     size[0] = r.width
     write[0] = (r.access & A_WRITE) != 0
     if r.access & (A_PUSH | A_POP):
-        base[0] = RSP
-        disp[0] = -size[0] if r.access & A_PUSH else 0
+        p[0] = place_off(RSP, -size[0] if r.access & A_PUSH else 0, 3 if j.m64 else 2)
         return flat_stack(j)
-    if not r.access & A_OPERAND or op.base >= 16 or op.index < 16 or op.seg == FS or op.seg == GS or op.am == AM_GENERAL:
+    if not r.access & A_OPERAND or op.seg == FS or op.seg == GS or op.am == AM_GENERAL:
         return 0
-    base[0] = op.base
-    disp[0] = op.disp
+    p[0] = place_of(op, j.boffs[i])
     return 1
 
 
@@ -884,29 +910,30 @@ cdef void track(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef u32 mask = changes(j, op, r, &reg, &by)
     if reg >= 0:
         j.moved[reg] += by
-    for g in range(16):
+    for g in range(18):
         if mask >> g & 1:
             j.epoch[g] += 1
             j.moved[g] = 0
 
 
-cdef bint foresee(J* j, int g, s64* lo, s64* hi, bint* write) noexcept nogil:
-    """From the present op on: the range of accesses off g that belong together. False: there is but one."""
-    cdef int i, base, size, reg, n = 0
-    cdef s64 disp, by, moved = j.moved[g], x, a, b
+cdef bint same_registers(Place* a, Place* b) noexcept nogil:
+    return a.base == b.base and a.index == b.index and a.scale == b.scale and a.sz == b.sz
+
+
+cdef bint foresee(J* j, Place* p, s64* lo, s64* hi, bint* write) noexcept nogil:
+    """From the present op on: the range of accesses off the place's registers that belong together. False: there is but one."""
+    cdef int i, size, reg, n = 0
+    cdef s64 by, moved = j.moved[p.base] + (j.moved[p.index] << p.scale), x, a, b
     cdef bint w, steady
-    cdef u32 mask
-    cdef Op* op
-    cdef EmitRow r
+    cdef u32 mask, mine = <u32>1 << p.base | <u32>1 << p.index
+    cdef Place q
     write[0] = 0
-    steady = g == RSP or g == RBP or j.loop and not j.variant >> g & 1
+    steady = p.index == R_ZERO and (p.base == RSP or p.base == RBP) or j.loop and not j.variant & mine
     for i in range(j.i, j.n):
-        if i == j.n1 and i > j.i and j.variant >> g & 1:
+        if i == j.n1 and i > j.i and j.variant & mine:
             break
-        op = j.ops[i]
-        r = emit_rows[op.jit >> 48]
-        if access(j, op, r, &base, &disp, &size, &w) and base == g:
-            x = moved + disp
+        if access(j, i, &q, &size, &w) and same_registers(&q, p):
+            x = moved + q.disp
             a = x if n == 0 or x < lo[0] else lo[0]
             b = x + size if n == 0 or x + size > hi[0] else hi[0]
             if b - a <= (GROUP_SPAN if steady else GROUP_STEP * (n + 1)):
@@ -914,60 +941,81 @@ cdef bint foresee(J* j, int g, s64* lo, s64* hi, bint* write) noexcept nogil:
                 hi[0] = b
                 write[0] |= w
                 n += 1
-        mask = changes(j, op, r, &reg, &by)
-        if mask >> g & 1:
+        mask = changes(j, j.ops[i], emit_rows[j.ops[i].jit >> 48], &reg, &by)
+        if mask & mine:
             break
-        if reg == g:
+        if reg == p.base:
             moved += by
+        if reg == p.index:
+            moved += by << p.scale
     return n > 1
 
 
-cdef void mem_at(J* j, int g, s32 disp, int sz, int size, bint write, u32 kind) noexcept nogil:
-    """rcx + j.at = host address of guest [g + disp] (sz: log2 of the address size). kind: of the stub where the TLB does not know."""
+cdef void place_address(J* j, Place* p, s64 disp) noexcept nogil:
+    """rcx = the sum of the place's registers, and disp. r15 may be lost."""
+    cdef int hb = NO_REG, hx = NO_REG
+    if disp != <s32>disp:
+        j.failed = 1
+    if p.base == R_PC:
+        ld_env(j, 3, H_CX, AT_PGPC)
+        hb = H_CX
+    elif p.base < 16:
+        hb = HR[p.base]
+        if hb < 0:
+            ld_env(j, p.sz, H_CX, env_r(p.base))
+            hb = H_CX
+    if p.index < 16:
+        hx = HR[p.index]
+        if hx < 0:
+            ld_env(j, p.sz, H_T, env_r(p.index))
+            hx = H_T
+    if hx >= 0:
+        rmx(j, p.sz, 0x8D, H_CX, hb, hx, p.scale, <s32>disp)
+    elif hb < 0:
+        mov_imm(j, H_CX, <u64>disp if p.sz == 3 else <u32>disp)
+    elif disp:
+        rm(j, p.sz, 0x8D, H_CX, hb, <s32>disp)
+    elif hb != H_CX or p.sz == 2:
+        rr(j, p.sz, 0x8B, H_CX, hb)
+
+
+cdef void mem_at(J* j, Place* p, int size, bint write, u32 kind) noexcept nogil:
+    """rcx + j.at = host address of the place. kind: of the stub where the TLB does not know."""
     cdef Group* q = NULL
-    cdef int k, h = HR[g]
+    cdef Group* t
+    cdef int k
     cdef s32 at
-    cdef s64 x = j.moved[g] + disp, lo = 0, hi = 0
+    cdef s64 moved = j.moved[p.base] + (j.moved[p.index] << p.scale), x = moved + p.disp, lo = 0, hi = 0
     cdef bint w = 0
     cdef int free_ = -1
     for k in range(j.n_groups):
-        if j.groups[k].epoch != j.epoch[j.groups[k].base]:
+        t = &j.groups[k]
+        if t.epoch != j.epoch[t.place.base] or t.epoch_x != j.epoch[t.place.index]:
             free_ = k
             continue
-        if (j.groups[k].base == g and j.groups[k].lo <= x and x + size <= j.groups[k].hi
-                and (j.groups[k].write or not write)):
-            q = &j.groups[k]
+        if same_registers(&t.place, p) and t.lo <= x and x + size <= t.hi and (t.write or not write):
+            q = t
             break
     if q is NULL:
         if free_ < 0 and j.n_groups < MAX_GROUPS:
             free_ = j.n_groups
         # not where the op has a stub already: that comes back behind the group's check
-        if free_ < 0 or j.lone or j.n_stubs > j.op_stub or not foresee(j, g, &lo, &hi, &w) or lo > x or x + size > hi:
-            if h < 0:
-                ld_env(j, sz, H_CX, env_r(g))
-                if disp:
-                    rm(j, sz, 0x8D, H_CX, H_CX, disp)
-            elif disp:
-                rm(j, sz, 0x8D, H_CX, h, disp)
-            else:
-                rr(j, sz, 0x8B, H_CX, h)
+        if free_ < 0 or j.lone or j.n_stubs > j.op_stub or not foresee(j, p, &lo, &hi, &w) or lo > x or x + size > hi:
+            place_address(j, p, p.disp)
             check(j, size, write, kind)
             return
         k = free_
         if k == j.n_groups:
             j.n_groups += 1
         q = &j.groups[k]
-        q.base = g
-        q.epoch = j.epoch[g]
+        q.place = p[0]
+        q.epoch = j.epoch[p.base]
+        q.epoch_x = j.epoch[p.index]
         q.lo = lo
         q.hi = hi
         q.write = w | write
         # the check, of the whole range
-        if h < 0:
-            ld_env(j, sz, H_CX, env_r(g))
-            rm(j, sz, 0x8D, H_CX, H_CX, <s32>(lo - j.moved[g]))
-        else:
-            rm(j, sz, 0x8D, H_CX, h, <s32>(lo - j.moved[g]))
+        place_address(j, p, lo - moved)
         tlb_index(j)
         at = tlb_at(j, q.write)
         rmx(j, 3, 0x2B, H_CX, H_ENV, H_T, 0, at)

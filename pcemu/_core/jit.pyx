@@ -846,6 +846,7 @@ cdef void add_block(J* j, Block* b) noexcept nogil:
     cdef int i
     for i in range(<int>b.n):
         j.ops[j.n + i] = &b.ops[b.n_ops - b.n + i]
+        j.boffs[j.n + i] = b.addr & 4095
     j.n += b.n
     j.unit[j.n_unit] = b
     j.slots[j.n_unit] = -1
@@ -933,7 +934,7 @@ cdef void pay_here(J* j, int n, u32 stub) noexcept nogil:
 cdef void second_round(J* j) noexcept nogil:
     """What is known here must hold whenever the last round comes back: of base registers, what no round changes."""
     cdef int g
-    for g in range(16):
+    for g in range(18):
         if j.variant >> g & 1:
             j.epoch[g] += 1
             j.moved[g] = 0
