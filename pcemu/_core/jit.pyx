@@ -633,9 +633,7 @@ cdef void write_stubs(J* j) noexcept nogil:
             leave_state(j, s)
             if not s.synced or s.x87.on:
                 ld_env(j, 3, H_CX, AT_VAL)
-            j.cur = CUR_ENV
-            j.synced = 1
-            j.rest = 0
+            has_left(j)
             by_cache(j)
         elif s.kind == STUB_END:
             leave_state(j, s)
@@ -671,6 +669,15 @@ cdef void leave_state(J* j, Stub* s) noexcept nogil:
     if s.rest:
         rm(j, 3, 0x81, 0, H_ENV, AT_BUDGET)
         e32(j, s.rest)
+
+
+cdef void has_left(J* j) noexcept nogil:
+    """Stubs of what follows have nothing to bring home or to give back: leave_state() did."""
+    j.cur = CUR_ENV
+    j.synced = 1
+    j.rest = 0
+    j.xd = 0
+    j.wide = 0
 
 
 cdef void leave_unit(J* j, Stub* s) noexcept nogil:
@@ -709,6 +716,7 @@ cdef void leave_unit(J* j, Stub* s) noexcept nogil:
     if not same_page(j, to) and not flat_code(j):
         patch_rw(over - 4 if over is not NULL else site, j.p)
         target_pc(j, to)
+        has_left(j)
         by_cache(j)
         return
     if not same_page(j, to):

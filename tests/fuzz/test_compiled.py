@@ -22,6 +22,13 @@ def test_random_vector_programs() -> None:
     assert not found, "\n".join(text for _seed, text in found)
 
 
+@pytest.mark.parametrize("seed", [774, 1432])
+def test_programs_that_failed(seed: int) -> None:
+    """774: flags of a product whose operand came from the handler; 1432: what a jump out of a unit gives back, given twice."""
+    found = list(findings("compiled", seed, 1, timeout=60))
+    assert not found, found[0][1]
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("family", ["compiled", "vectors"])
 @pytest.mark.parametrize("first", range(1000, 21000, 2000))
