@@ -48,6 +48,7 @@ class MachineBase:
         self.fds = Descriptors()
         self.listeners: list[Callable[[str, dict[str, Any]], None]] = []  # of events, by QMP's names
         self.boot_setter: Callable[[str], None] | None = None  # boot_set: how firmware is told what to boot from
+        self.migration_events = False  # a manager wants to be told of migrations
         self.adding_for_user = False  # a device that is made now is the user's
         self._numbers = {False: 0, True: 0}  # of devices without an id made so far, the board's and the user's
         self.by_id: dict[str, Device] = {}

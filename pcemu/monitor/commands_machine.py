@@ -27,7 +27,7 @@ struct  CommandLineParameterInfo  name: str, type: CommandLineParameterType, hel
 enum    CommandLineParameterType  string boolean number size
 enum    MigrationStatus       none
 struct  MigrationInfo         status?: MigrationStatus
-enum    MigrationCapability
+enum    MigrationCapability  events
 struct  MigrationCapabilityStatus capability: MigrationCapability, state: bool
 enum    MemoryDeviceInfoKind
 union   MemoryDeviceInfo      [type] type: MemoryDeviceInfoKind
@@ -318,6 +318,14 @@ def query_migrate(ctx: Context) -> dict[str, Any]:
 
 
 @command("info migrate_capabilities", help="show current migration capabilities", qmp="query-migrate-capabilities",
-         returns="[MigrationCapabilityStatus]", render=lambda found: "")
+         returns="[MigrationCapabilityStatus]",
+         render=lambda found: "".join(f"{each['capability']}: {'on' if each['state'] else 'off'}\n" for each in found))
 def query_migrate_capabilities(ctx: Context) -> list[dict[str, Any]]:
-    return []
+    return [{"capability": "events", "state": ctx.machine.migration_events}]
+
+
+@qmp_command("migrate-set-capabilities", "capabilities: [MigrationCapabilityStatus]",
+             help="events: tell of what a migration does; there is none yet, and nothing to tell")
+def migrate_set_capabilities(ctx: Context, capabilities: list[dict[str, Any]]) -> None:
+    for each in capabilities:
+        ctx.machine.migration_events = each["state"]

@@ -49,7 +49,7 @@ EXPLAINED: dict[str, tuple[str, str, str]] = {
     "info mice": (r"#2", r"#\d+", "numbers are the devices', not input handlers'"),
     "info memdev": (r"reserve: true", r"reserve: false", "guest RAM is touched when it is used"),
     "info migrate": (r"(?s).*", r"", "no migration"),
-    "info migrate_capabilities": (r"(?s).*", r"", "no migration"),
+    "info migrate_capabilities": (r"(?s).*", r"(?s).*", "no migration, whose events a manager may ask for"),
     "info irq": (r" 0: \d+", r" 0: \d+", "changes of the timer's wire while it is reset are counted"),
     "info lapic": (r"LVT0.*", r"LVT0.*", "LINT0 is connected to the 8259 before firmware says so, for guests without firmware"),
     "info pic": (r"pic0: irr=00", r"pic0: irr=01", "the timer's output is high after reset (82C54, mode 3)"),
