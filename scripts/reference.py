@@ -55,10 +55,10 @@ def _device(cls: type[Device]) -> list[str]:
         facts.append(f"bus: {cls.bus_type}")
     facts.append("usable with `-device`" if cls.user_creatable else "made by the board")
     lines += [", ".join(facts) + ".", ""]
-    properties = [p for p in cls.user_properties().values() if p.help]
+    properties = [p for p in cls.user_properties().values() if p.help or p.inert]
     if properties:
         lines += ["Properties:", ""]
-        described = ((f"`{p.name}`", p.allowed(), p.default, p.help) for p in properties)
+        described = ((f"`{p.name}`", p.allowed(), p.default, _effect(p.help, p.inert)) for p in properties)
         lines += _table(("name", "value", "default", "meaning"), described)
     if cls._registers:
         lines += ["Registers:", ""]
@@ -109,6 +109,11 @@ def qmp() -> str:
     bodies = [(f"`{used.name}`", _body(used)) for used in types if not used.name.endswith(("-arg", "_empty"))]
     lines += _table(("type", "is"), bodies)
     return "\n".join(lines)
+
+
+def _effect(help: str, inert: str) -> str:
+    """What a property does, or why it does nothing."""
+    return "; ".join(filter(None, ("" if help == "on/off" and inert else help, f"no effect: {inert}" if inert else "")))
 
 
 def _members(what: Object) -> str:

@@ -160,6 +160,13 @@ def test_reference_pages(tmp_path: Path) -> None:
     assert reference.main([str(tmp_path)]) == 0
     pages = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert "| `-kernel` |" in pages["command-line.md"]
-    assert "`info qtree`" in pages["monitor.md"]
+    from pcemu.monitor import table
+
+    for entries, prefix in ((table.COMMANDS, ""), (table.INFO, "info ")):
+        for entry in table.entries(entries):
+            shown = entry.name.replace("|", "\\|")
+            assert f"| `{prefix}{shown}" in pages["monitor.md"], entry.name
+    for name in (*table.QMP, *table.EVENTS):
+        assert f"| `{name}` |" in pages["qmp.md"], name
     assert "## isa-serial" in pages["devices.md"]
     assert "| `EE` | `OUT DX,AL` |" in pages["instructions.md"]

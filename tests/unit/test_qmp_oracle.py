@@ -23,7 +23,8 @@ OURS_ONLY: dict[str, str] = {}
 
 # What QEMU 7.2 has and we have not: patterns of names, and why. What appears here has to leave the list.
 _NO = {
-    "no migration": "migrate(?!-set-capabilities$).* query-migrate-parameters query-dirty-rate calc-dirty-rate .*vcpu-dirty-limit client_migrate_info "
+    "no migration": "migrate(?!-set-capabilities$).* query-migrate-parameters "
+                    "query-dirty-rate calc-dirty-rate .*vcpu-dirty-limit client_migrate_info "
                     ".*[Cc][Oo][Ll][Oo].* xen-.* MIGRATION.* UNPLUG_PRIMARY FAILOVER_NEGOTIATED query-yank yank announce-self "
                     "cancel-vcpu-dirty-limit query-xen-replication-status",
     "no saved states": "snapshot-(save|load|delete) .*savevm loadvm delvm blockdev-snapshot.* "
