@@ -32,6 +32,8 @@ PROGRAMS = {
     "misaligned store": f"{BUSY}; movaps [rbx+4], xmm1; paddd xmm3, xmm1",
     "handlers": f"{BUSY}; rcpps xmm1, xmm3; addps xmm2, xmm1; stmxcsr [rbx]; rsqrtss xmm12, xmm2; cpuid; subsd xmm12, xmm13",
     "mxcsr": f"{BUSY}; mov dword ptr [rbx], 0x7fc0; ldmxcsr [rbx]; mulps xmm1, xmm2; divsd xmm12, xmm13; stmxcsr [rbx+8]",
+    "unmasked by VEX": f"{BUSY}; mov dword ptr [rbx], 0x1d80; vldmxcsr [rbx]; vmulps ymm1, ymm2, ymm3; inc eax; vdivsd xmm12, xmm12, xmm13; "
+                       "vstmxcsr [rbx+8]; mov dword ptr [rbx], 0x1f80; vldmxcsr [rbx]; inc ecx; vaddps ymm3, ymm1, ymm2",
     "unmasked": f"{BUSY}; mov dword ptr [rbx], 0xf80; ldmxcsr [rbx]; paddd xmm3, xmm1; divps xmm1, xmm0; mulps xmm2, xmm1",
     "masked again": "mov dword ptr [rbx], 0x1d80; ldmxcsr [rbx]; addps xmm1, xmm2; or dword ptr [rbx], 0x1f80; ldmxcsr [rbx]; "
                     "subps xmm1, xmm3; mulsd xmm12, xmm13",

@@ -150,7 +150,7 @@ VEX 66 0F 3A 15    | VPEXTRW Ed,Vdq,Ib    | feat=avx avx vex_l0 legacy
 VEX 66 0F 3A 16    | VPEXTRDQ Ey,Vdq,Ib   | feat=avx avx vex_l0 legacy
 VEX 66 0F 3A 17    | VEXTRACTPS Ed,Vdq,Ib | feat=avx avx vex_l0 legacy
 VEX 66 0F F7       | VMASKMOVDQU Vdq,Udq  | feat=avx avx vex_l0 legacy
-VEX NP 0F AE /2 m  | VLDMXCSR Md          | feat=avx avx vex_l0 legacy
+VEX NP 0F AE /2 m  | VLDMXCSR Md          | feat=avx avx vex_l0 legacy end
 VEX NP 0F AE /3 m  | VSTMXCSR Md          | feat=avx avx vex_l0 legacy
 VEX NP 0F 2E       | VUCOMISS Vss,Wss     | feat=avx avx lig legacy f=:oszapc
 VEX 66 0F 2E       | VUCOMISD Vsd,Wsd     | feat=avx avx lig legacy f=:oszapc
