@@ -54,6 +54,7 @@ class GdbStub:
         """gdbserver none: as if gdb had gone, for good."""
         self._drop_client()
         self.machine.listeners.remove(self._event)
+        self.chardev.refuse_others = False
         self.chardev.detach()
 
     # ---- clients come and go ----------------------------------------------------------------------------------------------
