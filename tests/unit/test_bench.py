@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
-from bench import build, handlers, plot, report, run, workloads
+from bench import build, handlers, monitor, plot, report, run, workloads
 from bench.measure import Run
 
 
@@ -75,3 +76,11 @@ def test_bad_arguments_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             run.main(arguments)
         assert "bench: error: --" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_a_monitor_is_asked_while_the_guest_computes(tmp_path: Path) -> None:
+    times = monitor.round_trips(tmp_path, 2)
+    assert times.keys() == {name for name, _ in monitor.QUERIES}
+    assert all(len(found) == 2 and min(found) > 0 for found in times.values())
+    assert monitor.cpu_seconds(tmp_path, 1000, True) > 0
