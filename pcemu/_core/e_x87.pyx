@@ -182,7 +182,7 @@ cdef void host_status(J* j, u32 mask) noexcept nogil:
 
 cdef void store_ghosts(J* j, XState* x) noexcept nogil:
     """The stack is empty: what remains in its registers. rcx is lost."""
-    cdef int h, r, n, first = 8, last = 0
+    cdef int h, r, _n, first = 8, last = 0
     for r in range(8):
         if x.ghost >> r & 1:
             h = (r - x.top - x.depth) & 7
@@ -192,7 +192,7 @@ cdef void store_ghosts(J* j, XState* x) noexcept nogil:
     e8(j, 0x7E)
     e8(j, 0xC1)
     if first >= 4:
-        for n in range(8 - first):
+        for _n in range(8 - first):
             e8(j, 0xD9)                             # fdecstp
             e8(j, 0xF6)
     else:

@@ -291,7 +291,6 @@ cdef inline bint resumes(Cpu* c) noexcept nogil:
 cdef bint registers_differ(Cpu* c) noexcept nogil:
     """Is any state of the two Cpus, the one that was kept and this one, not the same?"""
     cdef Cpu* s = <Cpu*>lock_of(c).first
-    cdef int i
     if s.exit != c.exit or s.pc != c.pc or s.budget != c.budget:
         return 1
     if c.exit == EXIT_FAULT or c.exit == EXIT_INT:
