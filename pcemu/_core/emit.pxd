@@ -262,8 +262,8 @@ cdef extern from "gen/emit.h" nogil:
     const EmitRow* emit_rows
     enum:
         E_NONE, E_MOV, E_ALU, E_TEST, E_ADC, E_UNARY, E_LEA, E_MOVX, E_SHIFT, E_ROTATE, E_IMUL, E_MUL, E_DIV, E_PUSH, E_POP, E_LEAVE, E_BMI
-        E_JCC, E_LOOP, E_JMP, E_CALL, E_JMPI, E_RET, E_SETCC, E_CMOVCC, E_CBW, E_CWD, E_BSWAP, E_XCHG, E_NOP, E_BT, E_SCAN, E_CMPXCHG
-        E_XADD, E_SHD, E_DIR, E_TIME, E_MMX, E_MMXMOVE, E_VEC, E_VST, E_VTOG, E_GTOV, E_VZERO, E_VFLAGS, E_X87
+        E_JCC, E_LOOP, E_STRING, E_JMP, E_CALL, E_JMPI, E_RET, E_SETCC, E_CMOVCC, E_CBW, E_CWD, E_BSWAP, E_XCHG, E_NOP, E_BT, E_SCAN
+        E_CMPXCHG, E_XADD, E_SHD, E_DIR, E_TIME, E_MMX, E_MMXMOVE, E_VEC, E_VST, E_VTOG, E_GTOV, E_VZERO, E_VFLAGS, E_X87
         FORM_NONE, FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_R, FORM_M, FORM_I, FORM_J, FORM_RC, FORM_MC, FORM_RRI, FORM_RMI
         FORM_RRC, FORM_MRI, FORM_RO, FORM_OR, FORM_RRR, FORM_RRM, FORM_RMR, FORM_RRRI, FORM_RRMI, FORM_RRRR, FORM_RRMR
         FORM_QQ, FORM_QM, FORM_QI, FORM_QR, FORM_RQ, FORM_MQ, FORM_QQI, FORM_QMI, FORM_RQI, FORM_QRI
@@ -370,6 +370,8 @@ cdef bint plain(J* j) noexcept nogil
 cdef int address_size(Op* op) noexcept nogil
 cdef void offset(J* j, int dst, int sz) noexcept nogil
 cdef void by_segment(J* j, int seg, int size, bint write, u32 kind) noexcept nogil
+cdef void tlb_index(J* j) noexcept nogil
+cdef s32 tlb_at(J* j, bint write) noexcept nogil
 cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void mem(J* j, int size, bint write) noexcept nogil
 cdef void operand(J* j, int size, bint write) noexcept nogil

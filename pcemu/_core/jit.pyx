@@ -55,7 +55,7 @@ cdef extern from *:
     const int PCEMU_JIT
     int map_twice "pcemu_map_twice"(size_t, u8**, u8**) nogil
 
-for _family in ("e_alu", "e_bits", "e_flow", "e_mmx", "e_move", "e_shift", "e_sse", "e_x87"):     # they enter their emitters
+for _family in ("e_alu", "e_bits", "e_flow", "e_mmx", "e_move", "e_shift", "e_sse", "e_string", "e_x87"):     # they enter their emitters
     import_module("pcemu._core." + _family)
 
 # Cpu fields by their displacement from r14, for those who show code
@@ -809,7 +809,7 @@ cdef Block* follower(J* j, Trace* x, Block* b, int* slot) noexcept nogil:
     cdef bint wide = r.size == 1 and b.mode & M_CODE_MASK != M_CODE16      # cut to 16 bits: the handler's
     cdef s64 to[3]
     to[0] = to[1] = to[2] = -1
-    if not last.props & OP_END or r.cls == E_TIME:
+    if not last.props & OP_END or r.cls == E_TIME or r.cls == E_STRING:
         to[0] = <s64>(b.addr & 4095) + <s64>b.nbytes
     elif wide:
         return NULL
@@ -1112,7 +1112,7 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
             return 0
     if j.loop:
         close_loop(j, head[0])
-    elif not op.props & OP_END or r.cls == E_TIME:
+    elif not op.props & OP_END or r.cls == E_TIME or r.cls == E_STRING:
         j.op = op + 1
         home(j)
         x_flush(j)

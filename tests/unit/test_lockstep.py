@@ -38,7 +38,8 @@ SAMPLES = {
     "vflags": "comiss xmm0, xmm2; setp al", "vzero": "vzeroupper", "time": "rdtsc",
     "mmx": "movq mm0, [ebx]; paddb mm0, [ebx+8]; paddb mm0, mm0; movq [ebx+40], mm0",
     "mmxmove": "movd mm0, esi; movq [ebx+40], mm0",
-    "loop": "mov ecx, 2; 2: inc esi; loop 2b", "x87": "fninit; fld1; fadd st(0), st(0); fistp dword ptr [ebx+40]",
+    "loop": "mov ecx, 2; 2: inc esi; loop 2b", "string": "cld; lea edi, [ebx+8]; mov ecx, 5; rep stosb",
+    "x87": "fninit; fld1; fadd st(0), st(0); fistp dword ptr [ebx+40]",
 }
 
 
