@@ -220,6 +220,7 @@ cdef bint compare(Cpu* c) noexcept nogil:
     forget_pages(k)
     k.n_clock = 0
     k.n_fresh = 0
+    k.n_walks = 0
     k.walked = 0
     k.flushed = 0
     k.ferr = 0
@@ -318,8 +319,23 @@ cdef s64 page_that_differs(Cpu* c) noexcept nogil:
     cdef u32 i
     for i in range(k.n_pages):
         if memcmp(k.after + (<size_t>i << 12), c.m.ram + k.pages[i], 4096):
-            return i
+            set_walked(c, i)
+            if memcmp(k.after + (<size_t>i << 12), c.m.ram + k.pages[i], 4096):
+                return i
     return -1
+
+
+cdef void set_walked(Cpu* c, u32 page) noexcept nogil:
+    """Whether an access makes a page walk depends on what the TLB still holds, which is not undone: accessed and dirty bits that
+    one pass has set count as set by both."""
+    cdef Lock* k = lock_of(c)
+    cdef u32 i
+    cdef u64 addr
+    for i in range(k.n_walks):
+        addr = k.walks[i] >> 8
+        if addr & ~<u64>4095 == k.pages[page]:
+            (k.after + (<size_t>page << 12) + (addr & 4095))[0] |= <u8>k.walks[i]
+            c.m.ram[addr] |= <u8>k.walks[i]
 
 
 # =================================================================================================== reporting

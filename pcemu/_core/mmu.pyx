@@ -11,7 +11,7 @@ from pcemu._core.state cimport *
 from pcemu._core cimport blocks
 from pcemu._core.debug cimport WATCH_READ, WATCH_WRITE, dbg, watch_at
 from pcemu._core.simd cimport MXCSR_CONTROL, fp_enter, fp_leave, fp_quiet, get_mxcsr, set_mxcsr
-from pcemu._core.undo cimport Lock, lock_clock, lock_fresh, lock_page, will_store
+from pcemu._core.undo cimport Lock, lock_clock, lock_fresh, lock_walk, will_store
 
 cdef extern from "time.h" nogil:
     ctypedef long time_t
@@ -207,8 +207,7 @@ cdef inline void pte_set(Cpu* c, u64 pa, u64 bits) noexcept nogil:
     if c.m.pages[addr >> 12].bitmap:
         blocks.invalidate(c.m, addr, 1)
     if UNLIKELY(c.lock_pass):
-        lock_page(c, addr & ~<u64>4095)
-        (<Lock*>c.lock).walked = 1
+        lock_walk(c, addr, bits)
     (<u8*>(c.m.ram + addr))[0] |= <u8>bits
 
 

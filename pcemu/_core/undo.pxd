@@ -6,6 +6,7 @@ cdef enum:
     PAGE_SLOTS = 16384
     MAX_CLOCKS = 2048       # clock readings in a run
     MAX_FRESH = 512
+    MAX_WALKS = 512
 
 cdef struct Lock:
     # pages of RAM that were or may be written, by their offset in host RAM space; what they held before the run, and after its
@@ -22,8 +23,10 @@ cdef struct Lock:
     u32 flushed             # the TLB was flushed
     u32 n_clock
     u64 fresh[512]
+    u64 walks[512]          # accessed and dirty bits that walks have set in any pass: offset in host RAM space << 8 | bits
     u64 clock[2048]         # what the time-stamp counter said, in turn
     u32 at_clock
+    u32 n_walks
     u32 ferr                # FERR#: 1 + the level that the pin is to have
     # the Cpu: at the beginning, and after the first half
     u8* start
@@ -46,6 +49,7 @@ cdef void lock_free(Cpu* c) noexcept
 cdef void forget_pages(Lock* k) noexcept nogil
 cdef void lock_page(Cpu* c, u64 addr) noexcept nogil             # the page at this offset is about to be written
 cdef u64 lock_clock(Cpu* c, u64 now) noexcept nogil              # a clock was read: what the run takes it to be
+cdef void lock_walk(Cpu* c, u64 addr, u64 bits) noexcept nogil   # a walk is about to set bits of a page-table entry
 cdef void lock_fresh(Cpu* c, u64 page) noexcept nogil            # this page's translation was put into the TLB
 
 

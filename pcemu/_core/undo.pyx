@@ -80,6 +80,15 @@ cdef u64 lock_clock(Cpu* c, u64 now) noexcept nogil:
     return now
 
 
+cdef void lock_walk(Cpu* c, u64 addr, u64 bits) noexcept nogil:
+    cdef Lock* k = <Lock*>c.lock
+    lock_page(c, addr & ~<u64>4095)
+    k.walked = 1
+    if k.n_walks < MAX_WALKS:
+        k.walks[k.n_walks] = addr << 8 | bits
+        k.n_walks += 1
+
+
 cdef void lock_fresh(Cpu* c, u64 page) noexcept nogil:
     """Only what a walk marked: the other translations may stay when the run is undone, and it is done again with them."""
     cdef Lock* k = <Lock*>c.lock
