@@ -1148,7 +1148,7 @@ cdef void compile_block(Cpu* c, Block* b, bint lone) noexcept nogil:
     else:
         return
     if lone:
-        if j.n1 != b.unit_n:
+        if <u32>j.n1 != b.unit_n:
             return                      # what was compiled before counts on that
         if b.unit_lo < j.lo:
             j.lo = b.unit_lo
