@@ -21,9 +21,10 @@ from pcemu.block.file import FileNode
 from pcemu.block.graph import Graph
 from pcemu.block.node import Node
 from pcemu.block.options import with_format
-from pcemu.block.qcow2 import snapshot
+from pcemu.block.qcow2 import bitmaps, snapshot
 from pcemu.block.qcow2.check import check
 from pcemu.block.qcow2.create import format_file, new_header
+from pcemu.block.qcow2.header import BITMAPS, EXT_BITMAPS, Header
 from pcemu.block.qcow2.image import Qcow2Node
 from pcemu.img import mapping
 from pcemu.img.info import facts, human
@@ -50,7 +51,7 @@ FIELDS = ((4, 4), (8, 8), (16, 4), (20, 4), (24, 8), (32, 4), (36, 4), (40, 8), 
 
 
 def corpus(directory: Path) -> list[bytes]:
-    """Small images with everything in them: a backing file, snapshots, compressed clusters, zeroes."""
+    """Small images with everything in them: a backing file, snapshots, compressed clusters, zeroes, bitmaps."""
     (directory / "base.raw").write_bytes(b"base" * 65536)
     images = []
     for index, shape in enumerate(SHAPES):
@@ -71,9 +72,25 @@ def corpus(directory: Path) -> list[bytes]:
         node.write_zeroes(262_144, 131_072)
         if not node.l2_entry((SIZE - 1) // node.cluster_size)[0]:
             node.write_compressed((SIZE - 1) // node.cluster_size * node.cluster_size, b"z" * min(512, node.cluster_size))
+        h = node.header
         node.close()
-        images.append(path.read_bytes())
+        data = path.read_bytes()
+        images.append(data if h.version == 2 else with_bitmaps(data, h))
     return images
+
+
+def with_bitmaps(data: bytes, h: Header) -> bytes:
+    """Two bitmaps behind everything else; reference counts do not know of them."""
+    at = -(-len(data) // h.cluster_size) * h.cluster_size
+    directory = b""
+    for index, name in enumerate((b"one", b"another")):
+        entry = bitmaps.ENTRY.pack(at + 512 + 64 * index, 2, 1 + index, 1, 16, len(name), 0) + name
+        directory += entry + bytes(-len(entry) % 8)
+    h.other_extensions = [(EXT_BITMAPS, struct.pack(">IIQQ", 2, 0, len(directory), at))]
+    h.autoclear = BITMAPS
+    start = h.pack()
+    tables = struct.pack(">QQ", at, 1).ljust(64, b"\0") * 2
+    return start + data[len(start) : at].ljust(at - len(start), b"\0") + directory.ljust(512, b"\0") + tables
 
 
 def mutant(images: list[bytes], rng: random.Random) -> bytes:
@@ -123,7 +140,7 @@ def interesting_places(data: bytes | bytearray) -> list[tuple[int, int]]:
     size = len(data)
     cluster = 1 << data[23] if 9 <= data[23] <= 21 else 512
     l1, reftable, snapshots = (struct.unpack_from(">Q", data, at)[0] for at in (40, 48, 64))
-    places = [(104, 400), (l1, l1 + 64), (reftable, reftable + 64), (snapshots, snapshots + 256)]
+    places = [(104, 400), (l1, l1 + 64), (reftable, reftable + 64), (snapshots, snapshots + 256), (size - 640, size)]
     for table in (l1, reftable):
         for index in range(4):
             if table + 8 * index + 8 <= size:
