@@ -43,6 +43,7 @@ ROOT_DRIVERS = ("virtio_pci", "virtio_blk")
 SIZE = "1G"
 PASSWORD = "pcemu"
 INODES = 40_000
+PATIENCE = 1800  # seconds for the second stage; only there to end one that hangs
 
 HAND_OVER = """#!/bin/busybox sh
 # /init: the drivers of the root file system, and over to it.
@@ -281,8 +282,11 @@ def build() -> Path:
                    "-kernel", str(guests.get("cloud")), "-initrd", str(initrd()),
                    "-append", "console=ttyS0 quiet root=/dev/vda init=/second-stage mitigations=off panic=-1",
                    "-drive", f"file={image},if=virtio,cache=unsafe,discard=unmap"]  # fmt: skip
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
-                              env=here)  # fmt: skip
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                                  check=False, env=here, timeout=PATIENCE)  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise FetchError(f"the guest did not end within {PATIENCE} s\n{(error.stdout or b'')[-6000:]!r}") from None
         if done.returncode or "SECOND STAGE OK" not in done.stdout:
             raise FetchError(f"debootstrap's second stage failed in the guest\n{done.stdout[-6000:]}{done.stderr[-2000:]}")
         for old in CACHE.glob("root-amd64-*.qcow2"):
