@@ -11,6 +11,8 @@ import threading
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from pcemu.qom.threads import introduce
+
 from . import iov
 from .errors import BlockError
 from .iov import Views
@@ -192,6 +194,7 @@ class NbdNode(Node):
 
     def _read_replies(self) -> None:
         """The thread that takes replies; it ends with the connection."""
+        introduce()
         try:
             while True:
                 magic, error, handle = REPLY.unpack(self._take(REPLY.size))

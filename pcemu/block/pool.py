@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from pcemu.qom.threads import introduce
+
 THREADS = 16  # more requests than this wait in the queue
 
 
@@ -41,6 +43,7 @@ class ThreadPool:
             signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
     def _run(self) -> None:
+        introduce()
         while (work := self._queue.get()) is not None:
             work()
             del work

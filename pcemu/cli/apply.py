@@ -252,8 +252,7 @@ _NAME_KEYS = (key("guest"), key("process"), key("debug-threads", bool))
 
 def name(c: Context) -> None:
     pairs = c.keys(_NAME_KEYS, "guest")
-    if pairs.get("debug-threads"):
-        c.warn(f"-{c.option} {c.value}: debug-threads has no effect: threads have no names")
+    c.config.debug_threads = bool(pairs.get("debug-threads", c.config.debug_threads))
     c.config.name = str(pairs["guest"]) if "guest" in pairs else c.config.name
     c.config.process_name = str(pairs["process"]) if "process" in pairs else c.config.process_name
 

@@ -69,6 +69,10 @@ def run_config(config: MachineConfig) -> int:
                 signal.signal(number, _early)
     if config.process_name:
         _rename(config.process_name)
+    if config.debug_threads:
+        from pcemu.qom import threads
+
+        threads.shown = True
     daemon = service.Daemon() if config.daemonize else None
     pid_file: service.PidFile | None = None
     machine = Machine(config)

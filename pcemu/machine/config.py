@@ -155,6 +155,7 @@ class MachineConfig:
 
     name: str | None = None
     process_name: str | None = None
+    debug_threads: bool = False  # the host is told the names of threads
     uuid: str | None = None
 
     no_reboot: bool = False

@@ -182,11 +182,11 @@ def gpa2hva(ctx: Context, addr: int) -> str:
     for start, size, region, offset in machine.memory_space.flat:
         if start <= addr < start + size:
             if region.kind not in ("ram", "rom"):
-                raise CommandError(f"Memory at address {addr:#x} is not RAM")
+                return f"Memory at address {addr:#x} is not RAM\n"
             view = machine.memory.block_view(region.block + offset + addr - start, 1)
             place = ctypes.addressof(ctypes.c_char.from_buffer(view))
             return f"Host virtual address for {addr:#x} ({region.name}) is {place:#x}\n"
-    raise CommandError(f"No memory is mapped at address {addr:#x}")
+    return f"No memory is mapped at address {addr:#x}\n"
 
 
 # ---- blocks of memory -------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,10 @@ def test_machine_options(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_options(capsys: pytest.CaptureFixture[str]) -> None:
-    line = "-machine none -singlestep -tdf -no-kvm-irqchip -boot splash=x -name a,debug-threads=on -accel tcg,thread=multi"
+    line = "-machine none -singlestep -tdf -no-kvm-irqchip -boot splash=x -accel tcg,thread=multi"
     config = parse([*line.split(), "-no-fd-bootchk"])
     found = warnings(capsys)
-    assert [line.split()[0] for line in found[:-1]] == ["-singlestep", "-tdf", "-boot", "-name", "-accel"]
+    assert [line.split()[0] for line in found[:-1]] == ["-singlestep", "-tdf", "-boot", "-accel"]
     assert config.machine_options == {"fd-bootchk": "off"}
 
 
@@ -140,3 +141,25 @@ def test_guest_ram_stays_out_of_core_dumps() -> None:
     config = MachineConfig(ram_size=32 << 20, machine_options={"dump-guest-core": "off"})
     with Machine(config, core=engine).build():
         assert kept_out() - before == 32 << 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc")
+def test_threads_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pcemu.qom import threads
+
+    def seen() -> str:
+        found: list[str] = []
+
+        def run() -> None:
+            threads.introduce()
+            found.append(Path(f"/proc/self/task/{threading.get_native_id()}/comm").read_text())
+
+        thread = threading.Thread(target=run, name="worker-with-a-long-name")
+        thread.start()
+        thread.join()
+        return found[0]
+
+    assert seen() != "worker-with-a-l\n"
+    monkeypatch.setattr(threads, "shown", True)
+    assert seen() == "worker-with-a-l\n"
+    assert parse(["-machine", "none", "-name", "a,debug-threads=on"]).debug_threads
