@@ -204,6 +204,9 @@ class MachineBase:
 
         return Tree(self).path_of(thing)
 
+    def log_cpu(self) -> None:
+        """The log's items have changed: of those that are about the processor it is to hear."""
+
     def request_reset(self, cause: str = "guest-reset") -> None:
         raise NotImplementedError
 

@@ -91,6 +91,7 @@ class Machine(MachineBase):
         self._failure: BaseException | None = None
         self._inside_cpu = False
         self._cpu_log: CpuLog | None = None
+        self._code_log = False
         self.debugger: Any = None  # the gdb stub (-gdb)
         self._step: tuple[int, bool] | None = None  # it wants one instruction: how, and whether to go on after it
         self._dumps = 0
@@ -113,19 +114,28 @@ class Machine(MachineBase):
         except Exception as error:
             raise DeviceFailure(describe_failure(error)) from error
         self.clock.stop()
+        self.log_cpu()
+        return self
+
+    def log_cpu(self) -> None:
+        """Have the processor report what the log's items ask for."""
         items = self.log.items
-        if items & CODE_LOG_ITEMS and not items & CPU_LOG_ITEMS - {"in_asm"}:
+        code = bool(items & CODE_LOG_ITEMS and not items & CPU_LOG_ITEMS - {"in_asm"})
+        self._cpu_log = None
+        if self._code_log and not code:
+            self.cpu.log_code(False, False)
+        self._code_log = code
+        if code:
             from .codelog import log_code
 
             log_code(self.cpu, self.log)
-        elif items & CPU_LOG_ITEMS:
+        elif items & CPU_LOG_ITEMS and self.cpus:
             from .cpulog import CpuLog
 
             if items & CODE_LOG_ITEMS:
                 print("pcemu: warning: -d op and out_asm show nothing together with exec, cpu or int, for which the guest runs "
                       "instruction by instruction", file=sys.stderr)  # fmt: skip
             self._cpu_log = CpuLog(self.cpu, self.log)
-        return self
 
     def reset_all(self) -> None:
         if "cpu_reset" in self.log.items:

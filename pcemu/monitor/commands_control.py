@@ -136,6 +136,7 @@ def log(ctx: Context, items: str) -> str:
     logger.items = chosen
     logger.guest_errors = "guest_errors" in chosen
     logger.unimp = "unimp" in chosen
+    ctx.machine.log_cpu()
     for item in chosen:
         if item.startswith("trace:"):
             _switch(ctx, item[len("trace:"):], True)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from loader_images import elf32, multiboot_header
 
 from pcemu._core.cpumodel import parse_cpu
 from pcemu._core.engine import Clock, Cpu, IoSpace, Memory
 from pcemu.debug.log import Log
+from pcemu.machine.config import MachineConfig
 from pcemu.machine.cpulog import CpuLog
+from pcemu.machine.machine import Machine
+from pcemu.monitor import Shell
 
 pytest.importorskip("capstone")
 
@@ -74,6 +79,25 @@ def test_an_interrupt_s_handler() -> None:
     assert text.count("interrupt, on to 0000:0000000000002000") == 1
     assert cpu.icount == 4
     assert len(addresses(text)) == 4  # the instruction that was interrupted is not among them
+
+
+@pytest.mark.parametrize(("items", "seen"), [
+    ("in_asm", r"^0x0010002[0-9a-f]: .* incl? +%eax$"), ("exec", "^Trace "), ("cpu", "^EAX="), ("op,in_asm", "inc")])  # fmt: skip
+def test_items_switched_in_the_monitor(tmp_path: Path, items: str, seen: str) -> None:
+    kernel, log = tmp_path / "kernel.elf", tmp_path / "log"
+    code = multiboot_header(0).ljust(32, b"\0") + bytes.fromhex("40 40 40 40 ebfa")
+    kernel.write_bytes(elf32([(0x100000, code, 0x1000)], 0x100020))
+    with Machine(MachineConfig(ram_size=8 << 20, kernel=str(kernel), nodefaults=True, log_file=str(log))).build() as machine:
+        shell = Shell(machine)
+        machine.step(2)
+        assert log.read_text() == ""
+        assert shell.run(f"log {items}") == ""
+        machine.step(8)
+        text = log.read_text()
+        assert re.search(seen, text, re.MULTILINE), text
+        shell.run("log none")
+        machine.step(8)
+        assert log.read_text() == text
 
 
 def test_faults_without_end_come_back() -> None:
