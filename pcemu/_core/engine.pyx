@@ -443,6 +443,10 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
                     return ended(c)
                 continue
         compared = c.lock is not NULL and b != &c.scratch and jit_mode(c) and lock_run(c)
+        if UNLIKELY(not compared and b.n == N_DEAD):    # undone with what it had been translated from
+            b = lookup(c, c.pc, 0)
+            if b is NULL:
+                continue
         if not compared:
             c.budget -= b.n
             c.r[R_PC] = c.pc

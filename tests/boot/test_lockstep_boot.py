@@ -39,7 +39,7 @@ def _boot(kernel: str, initrd: str, megabytes: int, directory: Path) -> None:
 @pytest.mark.fetch
 @pytest.mark.slow
 def test_lockstep_boots_linux(tmp_path: Path) -> None:
-    _boot("cloud", "hello-amd64", 128, tmp_path)
+    _boot("cloud", *GUESTS["cloud"], tmp_path)
 
 
 @pytest.mark.boot
