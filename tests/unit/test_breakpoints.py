@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,38 @@ def test_not_while_running(snippet: Any) -> None:
     cpu.io.set_map([(0x80, 1, Port(), 0)])
     assert cpu.run() == "halted"
     assert len(seen) == 2
+
+
+MIXED = ("mov ecx, 400; lea edi, [ebx+128]; 1: call 3f; "
+         " mov esi, ebx; push ecx; push edi; mov ecx, 5; rep movsd; pop edi; pop ecx; "
+         "test al, 1; jz 2f; inc dword ptr [ebx]; 2: lea edx, [eax*4+ecx]; dec ecx; jnz 1b; hlt; "
+         "3: add eax, [ebx+4]; inc eax; ret")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stopping_changes_nothing(made: Any, snippet: Any, seed: int) -> None:
+    """Breakpoints and watches that come and go, stepped over: registers, memory and the count are as without. (Of watched memory
+    a REP counts each element.)"""
+    watching = seed % 2
+    memory, cpu, _ = made(MIXED)
+    assert cpu.run() == "halted"
+    expected = [cpu.get(name) for name in snippet.REGISTERS], cpu.icount, memory.read(snippet.DATA, 256)
+    choose = random.Random(seed)
+    memory, cpu, at = made(MIXED)
+    stops: set[int] = set()
+    while True:
+        why = cpu.run(choose.choice((7, 100, 1000)))
+        if why == "halted":
+            break
+        assert why in ("budget", "breakpoint", "watchpoint")
+        if why == "breakpoint":
+            assert cpu.get("rip") in stops
+            cpu.step()
+        cpu.take_watch()
+        if choose.randrange(4) == 0:
+            stops = set(choose.sample(at, choose.randrange(3)))
+            cpu.set_stops(stops)
+            if watching:
+                cpu.set_watches([(snippet.DATA + choose.randrange(160), 4, "rw")] * choose.randrange(2))
+    count = expected[1] if watching else cpu.icount
+    assert ([cpu.get(name) for name in snippet.REGISTERS], count, memory.read(snippet.DATA, 256)) == expected
