@@ -14,6 +14,8 @@ def log_code(cpu: Any, log: Log) -> None:
     handlers = "op" in log.items
 
     def made(kind: str, pc: int, *facts: Any) -> None:
+        if not log.covers(pc):
+            return
         if kind == "op":
             bits, code, found = facts
             lines = [f"{'OP' if handlers else 'IN'}: {pc:#x}", *hostcode.ops(pc, code, bits, found if handlers else _bare(found))]

@@ -78,7 +78,13 @@ def info_history(ctx: Context) -> str:
 def info_jit(ctx: Context) -> str:
     stats = ctx.cpu.stats()
     calls = ctx.cpu.handler_calls()
-    return "".join(f"{name:<24} {value}\n" for name, value in (*stats.items(), *calls.items()))
+    ratios: dict[str, str] = {}
+    if stats.get("compiled_instructions"):
+        ratios["bytes_an_instruction"] = f"{stats['compiled_bytes'] / stats['compiled_instructions']:.1f}"
+        ratios["compile_ns_an_instruction"] = f"{stats['compile_ns'] / stats['compiled_instructions']:.0f}"
+    if stats.get("lockstep_instructions"):
+        ratios["lockstep_share"] = f"{100 * stats['lockstep_compared'] / stats['lockstep_instructions']:.3f} %"
+    return "".join(f"{name:<25} {value}\n" for name, value in (*ratios.items(), *stats.items(), *calls.items()))
 
 
 @command("info registers", "all:-a,vcpu:i?", params="[-a|vcpu]", help="show the cpu registers (-a: show register info "

@@ -19,12 +19,14 @@ from pcemu.machine.codelog import log_code
 LOOP = "mov ecx, 40; 1: add eax, [ebx]; dec ecx; jnz 1b"
 
 
-def logged(items: str, text: str = LOOP) -> str:
-    _, cpu = snippet.make(snippet.assemble(text), "max")
+def logged(items: str, ranges: tuple[tuple[int, int], ...] = ()) -> str:
+    _, cpu = snippet.make(snippet.assemble(LOOP), "max")
     if not cpu.enable_jit(heat=4):
         pytest.skip("nothing is compiled on this host")
     lines: list[str] = []
-    log_code(cpu, Log(frozenset(items.split(",")), lines.append))
+    log = Log(frozenset(items.split(",")), lines.append)
+    log.ranges = ranges
+    log_code(cpu, log)
     assert cpu.run(10_000) == "halted"
     return "".join(lines)
 
@@ -43,6 +45,11 @@ def test_host_code_with_the_names_of_fields() -> None:
     found = re.search(r"^OUT: 0x1005 \[instructions=(\d+) size=(\d+)\]\n0x[0-9a-f]+: sub +qword ptr \[budget\], ", text, re.M)
     assert found and int(found[1]) >= 3
     assert "OP:" not in text
+
+
+def test_only_what_dfilter_covers() -> None:
+    assert logged("op,out_asm", ranges=((0x1000, 0x1004),)).count("-" * 16) == 1
+    assert logged("op,out_asm", ranges=((0x3000, 0x3FFF),)) == ""
 
 
 def test_in_asm_beside_them_is_blocks() -> None:
