@@ -604,6 +604,33 @@ cdef void to_flags(J* j) noexcept nogil:
     set_node(j, N_TRIPLE, K_EFL, 2, loc_none(), loc_env(), CUR_DEAD, 1)
 
 
+cdef bint e_sahf(J* j, Op* op, EmitRow r) noexcept nogil:
+    """Flags from AH, as x87 code before FCOMI has them from FNSTSW; OF stays."""
+    if not have_lahf:
+        return 0
+    if not j.live[j.i] & ~<u32>FB_O:
+        return 1
+    want(j, 0)
+    rcx_lost(j)
+    rr(j, 0, 0x0F90, 0, H_T)            # seto r15b
+    rr(j, 2, 0x0FB6, H_T, H_T)
+    rr(j, 2, 0xC1, 4, H_T)
+    e8(j, 11)
+    e8(j, 0x0F)
+    e8(j, 0xB6)
+    e8(j, 0xCC)                         # movzx ecx, ah
+    rr(j, 2, 0x81, 4, H_CX)
+    e32(j, F_ARITH & 0xFF)
+    alu_rr(j, 2, 1, H_CX, H_T)
+    st_env(j, 3, H_CX, AT_CC_SRC)
+    rr(j, 2, 0x81, 0, H_T)              # overflows if OF was set
+    e32(j, 0x7FFFF800)
+    e8(j, 0x9E)                         # sahf
+    j.host_lo = j.op_stub
+    set_node(j, N_TRIPLE, K_EFL, 2, loc_none(), loc_env(), CUR_DEAD, 1)
+    return 1
+
+
 cdef bint emit_x87(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef X87Row row = x87_rows[r.sub]
     cdef Stub* s
@@ -686,3 +713,4 @@ cdef bint x87_close(J* j) noexcept nogil:
 
 
 emitters[E_X87] = emit_x87
+emitters[E_SAHF] = e_sahf

@@ -34,6 +34,7 @@ SAMPLES = {
     "bswap": "bswap esi",
     "xchg": "xchg esi, edi", "nop": "nop", "bt": "bts esi, 7", "scan": "bsf esi, edi", "bmi": "andn esi, edi, edx",
     "cmpxchg": "lock cmpxchg [ebx], esi", "xadd": "lock xadd [ebx], esi", "shd": "shld esi, edi, 3", "dir": "std; cld",
+    "sahf": "mov ah, dl; sahf; setbe al",
     "vec": "paddd xmm0, xmm2", "vst": "movdqu [ebx+16], xmm2", "vtog": "movmskps esi, xmm0", "gtov": "movd xmm0, esi",
     "vflags": "comiss xmm0, xmm2; setp al", "vzero": "vzeroupper", "time": "rdtsc",
     "mmx": "movq mm0, [ebx]; paddb mm0, [ebx+8]; paddb mm0, mm0; movq [ebx+40], mm0",

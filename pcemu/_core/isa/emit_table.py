@@ -102,6 +102,7 @@ RULES: list[tuple[str, str, str, str, str]] = [
     ("shd", "shld=0 shrd=1", "rrc", "1", ""),
     ("time", "rdtsc", "*", "ax dx fault", ""),
     ("dir", "cld=0 std=1", "", "", ""),
+    ("sahf", "sahf", "*", "", "szapc"),
     # sub: how the operation is made of one on an XMM register (e_mmx.pyx)
     ("mmx", """paddb=0 paddw=0 paddd=0 paddq=0 psubb=0 psubw=0 psubd=0 psubq=0 paddsb=0 paddsw=0 paddusb=0 paddusw=0 psubsb=0
         psubsw=0 psubusb=0 psubusw=0 pmullw=0 pmulhw=0 pmulhuw=0 pmuludq=0 pmaddwd=0 psadbw=0 pavgb=0 pavgw=0 pminub=0 pmaxub=0
