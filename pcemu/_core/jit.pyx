@@ -833,7 +833,7 @@ cdef Block* follower(J* j, Trace* x, Block* b, int* slot) noexcept nogil:
             continue
         heat = j.c.m.heat if t.entry is not NULL else t.count
         if t == j.head:
-            heat = j.c.m.heat >> 1      # round the loop, unless the other way is at least as warm
+            heat = ~<u32>0              # round the loop: branches that close one are mostly taken
         elif repeats(j, x, t):
             heat = 0
         if heat > most:
