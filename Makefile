@@ -98,6 +98,7 @@ asan: venv
 
 soak: build guests
 	@$(PY) -m pytest -q --soak tests
+	@cd tests && PYTHONPATH=..:. ../$(PY) -m fuzz.soak --hours 8 --resume ../.cache/soak.json
 
 docs: build
 	@$(PY) -m pip install -q --disable-pip-version-check -r docs/requirements.txt
