@@ -71,7 +71,7 @@ cdef enum:
     HEAT = 12               # executions before a block is compiled
     ROOM = 48 << 10         # no unit's code is longer: one that grows beyond is left to the interpreter
     REST_COUNT = 64         # groups that crossed into another page before a unit is compiled without, ...
-    REST_APART = 500        # ... if there were no more instructions than that between them
+    REST_APART = 150        # ... if there were no more instructions than that between them
     MARGIN = 2 << 10        # ... and no instruction's, nor a stub's
     X_ROOM = 16 << 10       # ... of that, stubs that save and restore vector registers
 
