@@ -65,7 +65,7 @@ tour: build
 	@$(PY) -m pcemu -nographic -kernel builtin:tour $(ARGS)
 
 # What runs on both engines: the second time every block is compiled at its first execution.
-BOTH := tests/asm tests/diff/test_integer.py tests/diff/test_integer32.py tests/diff/test_sse.py tests/diff/test_sse_memory.py \
+BOTH := tests/asm tests/diff/test_x87.py tests/diff/test_x87_control.py tests/diff/test_integer.py tests/diff/test_integer32.py tests/diff/test_sse.py tests/diff/test_sse_memory.py \
 	tests/diff/test_avx.py tests/diff/test_avx_memory.py tests/fuzz
 
 test: build guests
