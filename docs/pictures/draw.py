@@ -77,7 +77,7 @@ def house() -> Picture:
           "back pressure both ways", fill=PYTHON)
     p.box(20, 500, 920, 128, "_core/   compiled (Cython), runs without the GIL", fill=CORE)
     inner = (("isa/ -> decode", "the table; guest", "bytes to ops"), ("blocks", "cache by physical", "address and mode"),
-             ("x_alu x_flow ...", "handlers: the", "semantics"), ("mmu", "TLB, walks, ports,", "physical map"),
+             ("x_alu x_flow ...", "handlers: the", "semantics"), ("mmu tlb physmem", "TLB, walks, ports,", "physical map"),
              ("interrupts", "delivery, tasks,", "segments"), ("engine", "run loop, budget,", "Clock, Cpu"))
     for i, (title, *lines) in enumerate(inner):
         p.box(35 + 151 * i, 532, 138, 66, title, *lines)
@@ -105,7 +105,7 @@ def ways() -> Picture:
     left = (
         ("guest byte EE", "at the block's end: OUT has `end time` in the table", CORE),
         ("decode()", "row 'EE | OUT DX,AL' -> Op, fn = op_out_dr_8", CORE),
-        ("op_out_dr_8 -> port_write", "IOPL or TSS bitmap; then mmu.port_out takes the GIL", CORE),
+        ("op_out_dr_8 -> port_write", "IOPL or TSS bitmap; then ports.port_out takes the GIL", CORE),
         ("IoSpace.write", "index[0x3f8] -> handler, offset 0", CORE),
         ("Region: WindowHandler.write", "splits and merges to the sizes the device declared", PYTHON),
         ("Serial.io_write -> _write_thr", "DLAB? loopback? then the character device", PYTHON),

@@ -13,7 +13,8 @@ Rules. An instruction completes or leaves state as it was: do everything that ca
 block (table attribute ``end``) returns goto_rel(), goto_pc(), resume() or leave(), never nxt().
 """
 from pcemu._core.state cimport *
-from pcemu._core cimport mmu
+from pcemu._core.faults cimport *
+from pcemu._core cimport lazyflags, mmu, segcheck
 
 # ------------------------------------------------------------------------------------------- control flow
 
@@ -26,22 +27,6 @@ cdef inline Op* fault(Cpu* c, Op* op) noexcept nogil:
     """Leave with the exception (or re-run request) that the failing helper has put into the Cpu."""
     c.fault_op = op
     return NULL
-
-
-cdef inline void set_exc(Cpu* c, u32 vector) noexcept nogil:
-    c.exit = EXIT_FAULT
-    c.exc_vector = vector
-    c.exc_has_err = 0
-    c.exc_err = 0
-    c.exc_soft = 0
-
-
-cdef inline void set_exc_err(Cpu* c, u32 vector, u32 err) noexcept nogil:
-    c.exit = EXIT_FAULT
-    c.exc_vector = vector
-    c.exc_has_err = 1
-    c.exc_err = err
-    c.exc_soft = 0
 
 
 cdef inline Op* raise_exc(Cpu* c, Op* op, u32 vector) noexcept nogil:
@@ -137,7 +122,7 @@ cdef inline u32 get_cf(Cpu* c) noexcept nogil:
         return <u32>res < <u32>src
     if k == 24:
         return 0
-    return mmu.cf_slow(k, res, src)
+    return lazyflags.cf_slow(k, res, src)
 
 
 cdef inline u32 get_zf(Cpu* c) noexcept nogil:
@@ -161,7 +146,7 @@ cdef inline u32 get_pf(Cpu* c) noexcept nogil:
 cdef inline u32 get_of(Cpu* c) noexcept nogil:
     if c.cc_kind == K_LOGIC:
         return 0
-    return mmu.of_slow(c.cc_kind, c.cc_res, c.cc_src)
+    return lazyflags.of_slow(c.cc_kind, c.cc_res, c.cc_src)
 
 
 cdef inline u32 get_lt(Cpu* c) noexcept nogil:
@@ -173,7 +158,7 @@ cdef inline u32 get_lt(Cpu* c) noexcept nogil:
         return <s32>(c.cc_res + c.cc_src) < <s32>c.cc_src
     if k == 24:
         return c.cc_res >> 63
-    return get_sf(c) ^ mmu.of_slow(k, c.cc_res, c.cc_src)
+    return get_sf(c) ^ lazyflags.of_slow(k, c.cc_res, c.cc_src)
 
 
 cdef inline u32 get_be(Cpu* c) noexcept nogil:
@@ -188,12 +173,12 @@ cdef inline u32 get_be(Cpu* c) noexcept nogil:
 
 cdef inline u32 get_arith(Cpu* c) noexcept nogil:
     """The six arithmetic flags at their EFLAGS places."""
-    return mmu.arith_flags(c.cc_kind, c.cc_res, c.cc_src)
+    return lazyflags.arith_flags(c.cc_kind, c.cc_res, c.cc_src)
 
 
 cdef inline u32 get_eflags(Cpu* c) noexcept nogil:
     """The whole EFLAGS image, as PUSHF would see it before masking RF and VM."""
-    return c.eflags | mmu.arith_flags(c.cc_kind, c.cc_res, c.cc_src)
+    return c.eflags | lazyflags.arith_flags(c.cc_kind, c.cc_res, c.cc_src)
 
 
 cdef inline void set_flags(Cpu* c, u32 kind, u64 res, u64 src) noexcept nogil:
@@ -228,7 +213,7 @@ cdef inline u8* ld(Cpu* c, Op* op, int size) noexcept nogil:
     elif op.am == AM_FLAT32:
         va = <u32>(<u32>(c.r[op.base] + (c.r[op.index] << (op.scale & 3)) + <u64><s64>op.disp) + c.seg[op.seg].base)
     else:
-        if not mmu.ea_general(c, op, size, ACC_READ):
+        if not segcheck.ea_general(c, op, size, ACC_READ):
             return NULL
         va = c.ea
     return ldv(c, op, va, size)
@@ -242,7 +227,7 @@ cdef inline bint ea(Cpu* c, Op* op, int size, int access) noexcept nogil:
     if op.am == AM_FLAT32:
         c.ea = <u32>(<u32>(c.r[op.base] + (c.r[op.index] << (op.scale & 3)) + <u64><s64>op.disp) + c.seg[op.seg].base)
         return 1
-    return mmu.ea_general(c, op, size, access)
+    return segcheck.ea_general(c, op, size, access)
 
 
 cdef inline u8* wrp(Cpu* c, Op* op, u64 va, int size) noexcept nogil:

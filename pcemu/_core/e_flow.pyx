@@ -1,6 +1,6 @@
 """Emitters: jumps, calls and returns, which end a block (jit.pyx explains)."""
 from pcemu._core.emit cimport *
-from pcemu._core cimport mmu
+from pcemu._core cimport vtime
 
 
 cdef void goto_thunk(J* j, u32 cc, bint flat) noexcept nogil:
@@ -283,7 +283,7 @@ cdef extern from *:
 
 
 cdef bint e_time(J* j, Op* op, EmitRow r) noexcept nogil:
-    """RDTSC, as mmu.read_tsc() while the host's counter stands in for its clock; the handler when it is time to look at that."""
+    """RDTSC, as vtime.read_tsc() while the host's counter stands in for its clock; the handler when it is time to look at that."""
     cdef ClockState* k = j.c.clk
     if k.icount or not k.quick or not k.rate or j.c.lock is not NULL:   # (lockstep logs readings)
         return 0
@@ -302,7 +302,7 @@ cdef bint e_time(J* j, Op* op, EmitRow r) noexcept nogil:
     mov(j, H_CX, H_AX)
     rm(j, 3, 0x2B, H_CX, H_T, CLOCK_ANCHOR_TSC)
     rr(j, 3, 0x81, 7, H_CX)
-    e32(j, mmu.QUICK_SPAN)
+    e32(j, vtime.QUICK_SPAN)
     new_stub(j, jcc_fwd(j, 7), STUB_SLOW)
     rm(j, 3, 0x0FAF, H_CX, H_T, CLOCK_RATE)
     rr(j, 3, 0xC1, 5, H_CX)
@@ -312,7 +312,7 @@ cdef bint e_time(J* j, Op* op, EmitRow r) noexcept nogil:
     mov(j, H_DX, H_CX)
     rm(j, 3, 0x2B, H_DX, H_T, CLOCK_DEADLINE)
     rr(j, 3, 0x81, 7, H_DX)
-    e32(j, mmu.CATCH_UP)
+    e32(j, vtime.CATCH_UP)
     new_stub(j, jcc_fwd(j, 15), STUB_SLOW)
     rm(j, 3, 0x3B, H_CX, H_T, CLOCK_SEEN)
     new_stub(j, jcc_fwd(j, 12), STUB_SLOW)

@@ -1,4 +1,4 @@
-"""What the compiled core offers to Python. Units and behaviour: docstrings of engine.pyx and mmu.pyx."""
+"""What the compiled core offers to Python. Units and behaviour: docstrings of engine.pyx, physmem.pyx and ports.pyx."""
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 

@@ -9,15 +9,16 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from pcemu._core.access cimport *
-from pcemu._core cimport blocks
+from pcemu._core cimport blocks, mmu, modes, paging, physmem, tlb, vtime
 from pcemu._core.debug cimport WATCH_READ, WATCH_WRITE, Debugger, Watch, breakpoint_at, dbg, stop_in_some_page
 from pcemu._core.decode cimport DEC_MORE, add_handler, handler_name, decode, set_exit_op, set_limit_op
 from pcemu._core.hooks cimport block_made
 from pcemu._core.interrupts cimport breakpoint_hits, deliver_debug, deliver_exception, deliver_irq, deliver_nmi, rf_set
 from pcemu._core.jit cimport RETIRED, jc_code, jit_init, jit_mode, set_warm_op
 from pcemu._core.lockstep cimport lock_run, lock_start
-from pcemu._core.mmu cimport IoSpace, Memory
 from pcemu._core.pcid cimport free_pcids
+from pcemu._core.physmem cimport Memory
+from pcemu._core.ports cimport IoSpace
 from pcemu._core.simd cimport fp_enter, fp_leave
 from pcemu._core.state_regs cimport get_reg, reset_cpu, set_reg
 from pcemu._core.undo cimport Lock, lock_free
@@ -141,7 +142,7 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
     c.n_trans_insn += n
     pg.smc = SMC_PATIENCE
     if first:
-        mmu.protect_code(c, addr & ~<u64>4095)
+        tlb.protect_code(c, addr & ~<u64>4095)
     return b
 
 
@@ -154,7 +155,7 @@ cdef u8* mmio_code(Cpu* c, u64 lin, u8* buf) noexcept nogil:
     memset(buf, 0xff, 16)
     if not mmu.xlate(c, lin, ACC_EXEC, c.cpl, &pa):
         return NULL
-    if not mmu.mach_read(c.m, c, pa, buf, n):
+    if not physmem.mach_read(c.m, c, pa, buf, n):
         return NULL
     return buf
 
@@ -270,7 +271,7 @@ cdef Block* any_block(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
             if c.exit != EXIT_NONE:
                 return NULL
             blocks.flush_all(c.m)
-            mmu.bump_jc(c)
+            tlb.bump_jc(c)
             c.link = NULL
             b = translate_block(c, pc, lin, host, MAX_OPS)
             if b is NULL:
@@ -370,11 +371,11 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
                 return RUN_WATCH
             if c.m.code_full:
                 blocks.flush_all(c.m)
-                mmu.bump_jc(c)
+                tlb.bump_jc(c)
             now = c.icount_end - <u64>c.budget
             if load_acquire_u32(&c.exit_request):
                 return RUN_EXIT
-            ns = mmu.clock_ns(c)
+            ns = vtime.clock_ns(c)
             if ns >= c.clk.deadline:
                 return RUN_DEADLINE
             if now >= stop_at:
@@ -460,7 +461,7 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
             c.jckey = NO_KEY                     # and what they changed is looked at before the next: it always comes back here
             run_ops(c, b.ops)
             c.single = 0
-            mmu.set_jckey(c)
+            tlb.set_jckey(c)
         else:
             run_ops(c, b.ops)
         # ---- why
@@ -544,8 +545,8 @@ cdef class Clock:
         if not k.running:
             return k.frozen
         if self.c is NULL or not self.c.in_callback:
-            return mmu.host_ns() - k.offset
-        return mmu.guest_ns(k, mmu.host_ns() - k.offset)    # a device is asked for it
+            return vtime.host_ns() - k.offset
+        return vtime.guest_ns(k, vtime.host_ns() - k.offset)    # a device is asked for it
 
     @property
     def shift(self):
@@ -565,13 +566,13 @@ cdef class Clock:
     def start(self):
         """Let host-driven time run."""
         if not self.k.running:
-            self.k.offset = mmu.host_ns() - self.k.frozen
+            self.k.offset = vtime.host_ns() - self.k.frozen
             self.k.running = 1
 
     def stop(self):
         """Freeze host-driven time (instruction-count time stands when no instruction runs)."""
         if self.k.running:
-            self.k.frozen = mmu.host_ns() - self.k.offset
+            self.k.frozen = vtime.host_ns() - self.k.offset
             self.k.running = 0
 
     def advance_to(self, s64 ns):
@@ -592,7 +593,7 @@ cdef class Clock:
         """
         cdef s64 most
         if self.k.running:
-            most = mmu.host_ns() - self.k.offset - self.k.seen
+            most = vtime.host_ns() - self.k.offset - self.k.seen
             if ns > most:
                 ns = most
             if ns > 0:
@@ -648,7 +649,7 @@ cdef class CpuCore:
         clock.c = self.c
         memory.cpus.append(<size_t>self.c)
         self.c.rng = seed
-        mmu.init_tlbs(self.c)
+        tlb.init_tlbs(self.c)
         for i, word in enumerate(model.feature_words()):
             self.c.feat[i] = word
         self.load_cpuid()
@@ -697,8 +698,8 @@ cdef class CpuCore:
         self.c.single = 0
         self.c.halted = 0
         self.c.nmi_blocked = 0
-        mmu.update_mode(self.c)
-        mmu.flush_tlb(self.c, True)
+        modes.update_mode(self.c)
+        tlb.flush_tlb(self.c, True)
         self.c.leave_req = 1
 
     # ------------------------------------------------------------------------------------------- running
@@ -802,7 +803,7 @@ cdef class CpuCore:
         cdef u64 mask = ~<u64>0 if on else ~<u64>(1 << 20)
         if mask != self.c.a20_mask:
             self.c.a20_mask = mask
-            mmu.flush_tlb(self.c, True)
+            tlb.flush_tlb(self.c, True)
             self.c.leave_req = 1
 
     def set_stops(self, addrs):
@@ -858,7 +859,7 @@ cdef class CpuCore:
         d.watch = watch
         d.n_watch = <u32>len(watches)
         d.hit = 0
-        mmu.flush_tlb(self.c, True)
+        tlb.flush_tlb(self.c, True)
 
     def take_watch(self):
         """Index of the watch that was hit, forgotten by that; None without one. run() goes no further before."""
@@ -942,7 +943,7 @@ cdef class CpuCore:
     def translate(self, u64 va):
         """Physical address of a linear address, or None; no side effects."""
         cdef u64 pa
-        return pa if mmu.translate(self.c, va, &pa) else None
+        return pa if paging.translate(self.c, va, &pa) else None
 
     def read_virt(self, u64 va, Py_ssize_t n):
         """Bytes at a linear address (RAM and ROM; devices are read); ValueError where nothing is mapped."""
@@ -994,7 +995,7 @@ cdef class CpuCore:
             return False
         if not lock_start(self.c, lookup):
             raise MemoryError("no memory for lockstep runs")
-        mmu.flush_tlb(self.c, True)
+        tlb.flush_tlb(self.c, True)
         return True
 
     def log_code(self, bint translated, bint compiled):

@@ -11,5 +11,5 @@ cdef bint syscall(Cpu* c, u64 next) noexcept nogil
 cdef bint sysret(Cpu* c, bint wide) noexcept nogil
 cdef bint sysenter(Cpu* c) noexcept nogil
 cdef bint sysexit(Cpu* c, bint wide) noexcept nogil
-# Replace the EFLAGS bits of mask; the caller calls mmu.update_mode() when TF, VM or AC may have changed.
+# Replace the EFLAGS bits of mask; the caller calls modes.update_mode() when TF, VM or AC may have changed.
 cdef void change_eflags(Cpu* c, u32 v, u32 mask) noexcept nogil

@@ -3,7 +3,7 @@
 from pcemu._core.access cimport *
 from pcemu._core.segments cimport *
 from pcemu._core.task cimport TASK_CALL, TASK_JMP, find_tss, task_return, task_switch
-from pcemu._core cimport mmu
+from pcemu._core cimport modes
 
 cdef enum:
     # flags that POPF and IRET may load at all, by operand size
@@ -122,7 +122,7 @@ cdef bint far_jump(Cpu* c, u32 sel, u64 off, u32 osz, u64 next) noexcept nogil:
             return exc_err(c, EXC_GP, 0)
         load_seg_real(c, CS, sel)
         c.pc = off
-        mmu.update_mode(c)
+        modes.update_mode(c)
         return 1
     if not code_desc(c, sel, &d):
         return 0
@@ -133,7 +133,7 @@ cdef bint far_jump(Cpu* c, u32 sel, u64 off, u32 osz, u64 next) noexcept nogil:
             return 0
         put_seg(c, CS, (sel & 0xFFFC) | c.cpl, &d)
         c.pc = off
-        mmu.update_mode(c)
+        modes.update_mode(c)
         return 1
     t = d_type(&d)
     if t == T_CALL32 or (t == T_CALL16 and not c.efer & EFER_LMA):
@@ -145,7 +145,7 @@ cdef bint far_jump(Cpu* c, u32 sel, u64 off, u32 osz, u64 next) noexcept nogil:
             return 0
         put_seg(c, CS, (cs_sel & 0xFFFC) | c.cpl, &cs)
         c.pc = off
-        mmu.update_mode(c)
+        modes.update_mode(c)
         return 1
     if not c.efer & EFER_LMA and (t == T_TASK or t == T_TSS16 or t == T_TSS32):
         return to_task(c, sel, &d, TASK_JMP, next)
@@ -208,7 +208,7 @@ cdef bint call_gate(Cpu* c, u32 sel, Desc* gate, u64 next) noexcept nogil:
         c.r[RSP] = new.sp
     put_seg(c, CS, (cs_sel & 0xFFFC) | cpl, &cs)
     c.pc = off
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return 1
 
 
@@ -247,7 +247,7 @@ cdef bint far_call(Cpu* c, u32 sel, u64 off, u32 osz, u64 next) noexcept nogil:
         put_seg(c, CS, (sel & 0xFFFC) | c.cpl, &d)
     set_sp(c, s.mask, s.sp)
     c.pc = off
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return 1
 
 
@@ -302,7 +302,7 @@ cdef bint far_return(Cpu* c, u32 osz, u32 drop) noexcept nogil:
         load_seg_real(c, CS, sel)
         set_sp(c, s.mask, s.sp + 2 * osz + drop)
         c.pc = v[0]
-        mmu.update_mode(c)
+        modes.update_mode(c)
         return 1
     if not return_code(c, sel, &cs):
         return 0
@@ -313,7 +313,7 @@ cdef bint far_return(Cpu* c, u32 osz, u32 drop) noexcept nogil:
         put_seg(c, CS, sel, &cs)
         set_sp(c, s.mask, s.sp + 2 * osz + drop)
         c.pc = v[0]
-        mmu.update_mode(c)
+        modes.update_mode(c)
         return 1
     if not peek(c, &s, w, 2, osz, 2 * osz + drop) or not return_stack(c, <u32>w[1] & 0xFFFF, &cs, rpl, &ss, &null):
         return 0
@@ -329,7 +329,7 @@ cdef bint far_return(Cpu* c, u32 osz, u32 drop) noexcept nogil:
     set_sp(c, mask, w[0] + drop)
     c.pc = v[0]
     drop_inaccessible(c)
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return 1
 
 # -------------------------------------------------------------------------------------------------------- IRET
@@ -363,7 +363,7 @@ cdef bint iret_real(Cpu* c, u32 osz) noexcept nogil:
     set_sp(c, s.mask, s.sp + 3 * osz)
     change_eflags(c, image, mask)
     c.pc = v[0]
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return 1
 
 
@@ -382,7 +382,7 @@ cdef bint iret_to_vm86(Cpu* c, Stack* s, u64* v) noexcept nogil:
     load_seg_real(c, GS, <u32>w[5] & 0xFFFF)
     c.r[RSP] = <u32>w[0]
     c.pc = v[0] & 0xFFFF
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return 1
 
 
@@ -442,7 +442,7 @@ cdef bint iret(Cpu* c, u32 osz, u64 next) noexcept nogil:
     if rpl != old_cpl:
         c.cpl = rpl
         drop_inaccessible(c)
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return 1
 
 # ------------------------------------------------------------------------------------------- fast system calls
@@ -472,7 +472,7 @@ cdef bint syscall(Cpu* c, u64 next) noexcept nogil:
         c.pc = <u32>c.star
         c.eflags &= ~<u32>(F_IF | F_VM)
         flat_pair(c, sel, sel + 8, 0, FLAT_CODE32)
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return 1
 
 
@@ -493,7 +493,7 @@ cdef bint sysret(Cpu* c, bint wide) noexcept nogil:
         flat_pair(c, sel | 3, (sel + 8) | 3, 3, FLAT_CODE32)
         c.pc = <u32>c.r[RCX]
         c.eflags |= F_IF
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return 1
 
 
@@ -509,7 +509,7 @@ cdef bint sysenter(Cpu* c) noexcept nogil:
         c.r[RSP] = <u32>c.sysenter_esp
         c.pc = <u32>c.sysenter_eip
     flat_pair(c, sel, sel + 8, 0, FLAT_CODE64 if c.efer & EFER_LMA else FLAT_CODE32)
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return 1
 
 
@@ -527,5 +527,5 @@ cdef bint sysexit(Cpu* c, bint wide) noexcept nogil:
         c.pc = <u32>c.r[RDX]
         c.r[RSP] = <u32>c.r[RCX]
         flat_pair(c, (sel + 16) | 3, (sel + 24) | 3, 3, FLAT_CODE32)
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return 1

@@ -4,7 +4,7 @@
 Without a hook the register is plain state (CR8) or has no effect. An exception in a hook ends the machine, as in a device.
 """
 from pcemu._core.decode cimport handler_name
-from pcemu._core.mmu cimport Memory, apart
+from pcemu._core.physmem cimport Memory, apart
 
 
 cdef bint failed(Cpu* c, object e):

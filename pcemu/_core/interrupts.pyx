@@ -3,7 +3,7 @@
 from pcemu._core.access cimport *
 from pcemu._core.segments cimport *
 from pcemu._core.task cimport TASK_INT, find_tss, task_switch
-from pcemu._core cimport mmu
+from pcemu._core cimport mmu, modes
 
 # Exception classes of the double-fault rules (SDM vol. 3, table 6-4)
 cdef enum:
@@ -298,7 +298,7 @@ cdef bint deliver(Cpu* c, u32 vector, u32 has_err, u32 err, u32 kind, u64 pc) no
         c.rf_icount = <u64>-1
         c.shadow = SHADOW_NONE
         c.monitor_armed = 0
-        mmu.update_mode(c)
+        modes.update_mode(c)
     return ok
 
 

@@ -22,7 +22,7 @@ from pcemu._core.e_flow cimport by_cache, count, far_jump, far_target, flat_code
 from pcemu._core.e_x87 cimport x87_after, x87_back, x87_begin, x87_close, x87_flush, x87_home, x87_park, x87_second
 from pcemu._core.hooks cimport block_made
 from pcemu._core.undo cimport Lock
-from pcemu._core cimport blocks, mmu
+from pcemu._core cimport blocks, tlb, vtime
 
 cdef extern from *:
     """
@@ -189,7 +189,7 @@ cdef Block* known_block(Cpu* c, u64 pc) noexcept nogil:
     cdef Block* b
     if e.lin == lin and e.key == c.jckey:
         return e.block
-    t = &c.tlb_x[mmu.tx_slot(lin)]
+    t = &c.tlb_x[tlb.tx_slot(lin)]
     if t.tag != lin & ~<u64>4095:
         return NULL
     b = blocks.find_block(c.m, <u64>(t.host - c.m.ram) + (lin & 4095), c.mode)
@@ -278,7 +278,7 @@ cdef u8* do_xlink(Cpu* c, void* arg, u64 unit) noexcept nogil:
 cdef inline u8* next_page(Cpu* c, u64 pc) noexcept nogil:
     """Host address of the page behind pc's, if the TLB holds it for code."""
     cdef u64 page = (pc & ~<u64>4095) + 4096
-    cdef TlbEntry* t = &c.tlb_x[mmu.tx_slot(page)]
+    cdef TlbEntry* t = &c.tlb_x[tlb.tx_slot(page)]
     return t.host if t.tag == page else NULL
 
 
@@ -1137,7 +1137,7 @@ cdef void compile_block(Cpu* c, Block* b, bint lone) noexcept nogil:
         m.code_full = 1
         c.leave_req = 1
         return
-    t0 = mmu.host_ns()
+    t0 = vtime.host_ns()
     for attempt in range(3):
         begin(j, c, b)
         j.lone = lone
@@ -1166,7 +1166,7 @@ cdef void compile_block(Cpu* c, Block* b, bint lone) noexcept nogil:
     m.n_compiled_bytes += j.p - (m.code_rw + m.code_used)
     m.code_used += (j.p - (m.code_rw + m.code_used) + 15) & ~<u64>15
     b.ops[0].fn = h_jit
-    m.compile_ns += <u64>(mmu.host_ns() - t0)
+    m.compile_ns += <u64>(vtime.host_ns() - t0)
     if UNLIKELY(m.log_code & 2):
         block_made(c, b, c.r[R_PC], 1)
 

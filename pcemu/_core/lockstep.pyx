@@ -24,7 +24,7 @@ from pcemu._core.simd cimport fp_enter, fp_leave
 from pcemu._core.state_regs cimport state_fields
 from pcemu._core.undo cimport *
 from pcemu._core.x87 cimport ferr
-from pcemu._core cimport blocks, mmu
+from pcemu._core cimport blocks, physmem, tlb
 
 cdef enum:
     RUN = 1000              # instructions
@@ -115,14 +115,14 @@ cdef void undo(Cpu* c) noexcept nogil:
             if c.m.pages[k.pages[i] >> 12].bitmap:
                 drop_code(c, k.pages[i], k.before + (<size_t>i << 12))
             memcpy(c.m.ram + k.pages[i], k.before + (<size_t>i << 12), 4096)
-    mmu.set_jckey(c)
-    mmu.flush_cw(c)
+    tlb.set_jckey(c)
+    tlb.flush_cw(c)
     if k.flushed:
-        mmu.flush_tlb(c, 1)
+        tlb.flush_tlb(c, 1)
         k.flushed = 0
     else:
         for i in range(k.n_fresh):
-            mmu.invlpg(c, k.fresh[i])
+            tlb.invlpg(c, k.fresh[i])
     k.n_fresh = 0
     k.walked = 0
 
@@ -183,7 +183,7 @@ cdef s64 one_pass(Cpu* c, u32 which, s64 limit, bint exactly, bint* hard) noexce
             op = op.fn(c, op)
         c.in_insn = 0
         if b == &c.scratch:
-            mmu.set_jckey(c)
+            tlb.set_jckey(c)
         if c.exit != EXIT_PC:
             hard[0] = 1
             if c.exit == EXIT_SINGLE or c.exit == EXIT_FAULT:
@@ -224,7 +224,7 @@ cdef bint compare(Cpu* c) noexcept nogil:
     k.walked = 0
     k.flushed = 0
     k.ferr = 0
-    mmu.empty_write_tlb(c)
+    tlb.empty_write_tlb(c)
     keep(c, k.start)
     # by handlers
     n_hand = one_pass(c, LOCK_HANDLERS, limit, 0, &hard)
@@ -429,4 +429,4 @@ cdef void report(Cpu* c, bint found) noexcept with gil:
             facts["fields"] = sys.modules["pcemu._core.jit"].FIELDS
             facts["unit"] = (b.unit_n, c.pc + b.unit_lo - b.addr, (<char*>c.m.ram + b.unit_lo)[:b.unit_hi - b.unit_lo])
     c.exit = EXIT_CALLBACK
-    (<mmu.Memory>c.m.pymem).error = LockstepDifference(facts)
+    (<physmem.Memory>c.m.pymem).error = LockstepDifference(facts)

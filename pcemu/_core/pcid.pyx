@@ -3,11 +3,12 @@
 
 The TLB itself has no tags: it holds the running address space and global pages, and a look-up stays one compare. A MOV to CR3
 that changes the PCID puts the other entries aside, under the old PCID, and takes back those of the new one; both cost what was
-filled. What lies aside is good for one Cpu.tlb_gen: a flush of everything (mmu.flush_tlb) counts that up and need not come here.
+filled. What lies aside is good for one Cpu.tlb_gen: a flush of everything (tlb.flush_tlb) counts that up and need not come here.
 """
 from libc.stdlib cimport calloc, free
 
 from pcemu._core.access cimport *
+from pcemu._core cimport tlb
 
 cdef enum:
     N_SETS = 16         # address spaces kept; Linux uses 6, with page-table isolation 12
@@ -75,7 +76,7 @@ cdef bint put_aside(Tlb* t, u32 which, Space* space) noexcept nogil:
     for i in range(t.n_used):
         s = t.used[i]
         t.state[s] &= ~<u8>TS_LISTED
-        empty = mmu.no_tag(s)
+        empty = tlb.no_tag(s)
         if t.state[s] & TS_GLOBAL or t.e[s].tag == empty:
             continue
         if space is not NULL and space.n < <u32>MOST:
@@ -96,13 +97,13 @@ cdef void take_back(Cpu* c, Space* space) noexcept nogil:
         which = <u32>(space.e[i].page & 4095)
         page = space.e[i].page & ~<u64>4095
         if which % ACCESSES == ACC_EXEC:
-            mmu.put_code(c, which // ACCESSES, page, space.e[i].host, 0)
+            tlb.put_code(c, which // ACCESSES, page, space.e[i].host, 0)
             continue
         if which % ACCESSES == ACC_WRITE:
             info = &c.m.pages[<u64>(space.e[i].host - c.m.ram) >> 12]
             if info.bitmap or info.smc:             # code has been translated there meanwhile: stores take the slow way
                 continue
-        mmu.put(array(c, which), (page >> 12) & TLB_MASK, page, space.e[i].host, 0)
+        tlb.put(array(c, which), (page >> 12) & TLB_MASK, page, space.e[i].host, 0)
     space.gen = 0
 
 
@@ -112,10 +113,10 @@ cdef void switch_pcid(Cpu* c, u64 old, u64 new, bint keep) noexcept nogil:
     cdef bint user = 0, kernel = 0
     if new == old:
         if not keep:
-            mmu.flush_tlb(c, 0)
+            tlb.flush_tlb(c, 0)
         return
     if c.lock is not NULL:                          # a switch cannot be undone, a flush can
-        mmu.flush_tlb(c, 0)
+        tlb.flush_tlb(c, 0)
         return
     space = room(c, new)
     if space is not NULL:
@@ -130,12 +131,12 @@ cdef void switch_pcid(Cpu* c, u64 old, u64 new, bint keep) noexcept nogil:
                 user = 1
             else:
                 kernel = 1
-    mmu.flush_cw(c)
-    mmu.flush_l2(c, 0)
+    tlb.flush_cw(c)
+    tlb.flush_l2(c, 0)
     if user:                                        # before code comes back: what runs next is looked up anew
-        mmu.bump_user(c)
+        tlb.bump_user(c)
     if kernel:
-        mmu.bump_kernel(c)
+        tlb.bump_kernel(c)
     space = find(c, new)
     if space is not NULL:
         if keep:

@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 from libc.stdlib cimport free, realloc
 from cpython.buffer cimport PyBuffer_FillInfo
 from pcemu._core.state cimport *
-from pcemu._core.mmu cimport Memory
+from pcemu._core.physmem cimport Memory
 from pcemu._core cimport blocks
 
 cdef enum:

@@ -100,7 +100,7 @@ cdef void put_seg(Cpu* c, u32 seg, u32 sel, Desc* d) noexcept nogil
 cdef void put_flat(Cpu* c, u32 seg, u32 sel, u32 flags) noexcept nogil
 cdef void put_null(Cpu* c, u32 seg, u32 sel) noexcept nogil
 
-# ---- segment registers. False: a fault is pending. The caller calls mmu.update_mode() where the mode may have changed.
+# ---- segment registers. False: a fault is pending. The caller calls modes.update_mode() where the mode may have changed.
 # as MOV, POP, LDS..: any segment but CS, in the current mode
 cdef bint load_seg(Cpu* c, u32 seg, u32 sel) noexcept nogil
 cdef void load_seg_real(Cpu* c, u32 seg, u32 sel) noexcept nogil

@@ -5,7 +5,7 @@ Functions that can fail return False with the fault pending in the Cpu and chang
 processor may set early as well.
 """
 from pcemu._core.access cimport *
-from pcemu._core cimport mmu
+from pcemu._core cimport mmu, tlb
 
 # ------------------------------------------------------------------------------------------------ descriptors
 
@@ -58,7 +58,7 @@ cdef bint set_accessed(Cpu* c, Desc* d) noexcept nogil:
 cdef void put_seg(Cpu* c, u32 seg, u32 sel, Desc* d) noexcept nogil:
     cdef Seg* s = &c.seg[seg]
     if seg == CS and s.limit != d_limit(d) and not c.efer & EFER_LMA:
-        mmu.bump_jc(c)                  # a jump's cached target was inside the old limit
+        tlb.bump_jc(c)                  # a jump's cached target was inside the old limit
     s.sel = <u16>sel
     s.base = d_base(d)
     s.limit = d_limit(d)

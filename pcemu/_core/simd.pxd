@@ -6,6 +6,7 @@ fp_enter() when it starts to run handlers and fp_leave() before anything else of
 around callbacks. With an exception unmasked every operation takes fp_slow() (x_sse_fp.pyx).
 """
 from pcemu._core.access cimport *
+from pcemu._core cimport modes
 
 cdef extern from "host_fp.h" nogil:
     u32 host_mxcsr_get() noexcept
@@ -68,7 +69,7 @@ cdef inline bint fp_quiet(Cpu* c) noexcept nogil:
 cdef inline Op* fp_mode(Cpu* c, Op* op) noexcept nogil:
     """Behind an instruction that has loaded MXCSR (it ends its block): the mode says whether an exception is unmasked."""
     if UNLIKELY(fp_quiet(c) == ((c.mode & M_FPX) != 0)):
-        mmu.update_mode(c)
+        modes.update_mode(c)
         return leave(c, next_pc(c, op))
     return nxt(c, op)
 

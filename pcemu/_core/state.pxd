@@ -356,7 +356,7 @@ cdef struct ClockState:     # virtual time (engine.Clock)
     u32 icount              # time is instructions << shift
     u32 shift
     u32 running
-    u32 quick               # the host's time-stamp counter can stand in for its clock between looks at that (mmu.read_tsc)
+    u32 quick               # the host's time-stamp counter can stand in for its clock between looks at that (vtime.read_tsc)
     u64 anchor_tsc          # ... the last look
     s64 anchor_ns
     u64 base_tsc            # ... one up to a second before, for the rate

@@ -2,6 +2,7 @@
 from libc.string cimport memset
 
 from pcemu._core.access cimport *
+from pcemu._core cimport modes, paging, tlb
 
 include "gen/state_regs.pxi"
 
@@ -103,10 +104,10 @@ cdef void set_reg(Cpu* c, str name, value) except *:
         c.seg[i].flags = <u32>v & 0x00f0ff00
     else:
         raise KeyError(name)
-    mmu.update_mode(c)
+    modes.update_mode(c)
     if name in ("cr0", "cr3", "cr4", "efer", "a20_mask", "dr0", "dr1", "dr2", "dr3", "dr7"):
         if c.cr4 & CR4_PAE and c.cr0 & CR0_PG and not c.efer & EFER_LMA:
-            mmu.load_pdptes(c, c.cr3)
-        mmu.flush_tlb(c, True)
+            paging.load_pdptes(c, c.cr3)
+        tlb.flush_tlb(c, True)
     else:
-        mmu.bump_jc(c)
+        tlb.bump_jc(c)

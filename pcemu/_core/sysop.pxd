@@ -1,6 +1,5 @@
 """What the handlers of system instructions share."""
 from pcemu._core.access cimport *
-from pcemu._core cimport mmu
 
 
 cdef inline bint has_feat(Cpu* c, u32 n) noexcept nogil:
@@ -60,7 +59,7 @@ cdef inline bint stack_fault(Cpu* c) noexcept nogil:
 cdef inline bint push_val(Cpu* c, Op* op, u64 v, u32 size) noexcept nogil:
     cdef u64 mask = sp_mask(c)
     cdef u64 sp = (c.r[RSP] - size) & mask
-    if not mmu.seg_lin(c, SS, sp, size, ACC_WRITE):
+    if not segcheck.seg_lin(c, SS, sp, size, ACC_WRITE):
         return 0
     if not stv(c, op, c.ea, v, size):
         return stack_fault(c)
@@ -71,7 +70,7 @@ cdef inline bint push_val(Cpu* c, Op* op, u64 v, u32 size) noexcept nogil:
 cdef inline bint top_val(Cpu* c, Op* op, u64* v, u32 size) noexcept nogil:
     """What a pop of this size would read; the stack pointer stays."""
     cdef u8* p
-    if not mmu.seg_lin(c, SS, c.r[RSP] & sp_mask(c), size, ACC_READ):
+    if not segcheck.seg_lin(c, SS, c.r[RSP] & sp_mask(c), size, ACC_READ):
         return 0
     p = ldv(c, op, c.ea, size)
     if p is NULL:

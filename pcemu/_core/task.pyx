@@ -5,7 +5,7 @@ Everything that can fail before the point of no return is probed first; what fai
 is a fault of the new task.
 """
 from pcemu._core.access cimport *
-from pcemu._core cimport mmu
+from pcemu._core cimport mmu, modes, paging, tlb
 
 cdef enum:
     TSS32_LIMIT = 0x67
@@ -204,13 +204,13 @@ cdef bint task_switch(Cpu* c, u32 sel, Desc* d, u32 kind, u64 pc, u32 ext) noexc
     ok = 1
     if new32 and c.cr0 & CR0_PG:
         if c.cr4 & CR4_PAE:
-            ok = mmu.load_pdptes(c, cr3)
+            ok = paging.load_pdptes(c, cr3)
         if ok:
             c.cr3 = cr3
-            mmu.flush_tlb(c, 0)
+            tlb.flush_tlb(c, 0)
     if ok:
         ok = load_new_task(c, segs, ldt, ext)
-    mmu.update_mode(c)
+    modes.update_mode(c)
     if ok and c.pc > c.seg[CS].limit:
         ok = exc_err(c, EXC_GP, ext)
     if ok and trap:

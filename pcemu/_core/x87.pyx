@@ -5,7 +5,7 @@ asks for. Where the guest has overflow or underflow unmasked, the result is that
 exponent biased by 24,576 (SDM vol. 1, 8.5.4).
 """
 from pcemu._core.access cimport *
-from pcemu._core.mmu cimport Memory
+from pcemu._core.physmem cimport Memory
 from pcemu._core.undo cimport Lock
 
 cdef enum:

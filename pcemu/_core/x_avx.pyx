@@ -60,9 +60,9 @@ cdef inline bint lin_at(Cpu* c, Op* op, u64 off, int size, int access) noexcept 
     """Linear address of the operand's offset `off`, cut to the address size, into c.ea. Masked moves and gathers never raise #AC."""
     if ((op.scale >> 2) & 3) != 3:
         off = <u32>off
-    if not mmu.seg_lin(c, op.seg, off + size - 1, 1, access):
+    if not segcheck.seg_lin(c, op.seg, off + size - 1, 1, access):
         return 0
-    return mmu.seg_lin(c, op.seg, off, 1, access)
+    return segcheck.seg_lin(c, op.seg, off, 1, access)
 
 
 cdef bint reach(Cpu* c, Op* op, const u8* mask, int size, int width, int access) noexcept nogil:
@@ -78,7 +78,7 @@ cdef bint reach(Cpu* c, Op* op, const u8* mask, int size, int width, int access)
     if first < 0:
         return 1
     size = (last + 1 - first) * width
-    if not lin_at(c, op, mmu.ea_offset(c, op) + first * width, size, access):
+    if not lin_at(c, op, segcheck.ea_offset(c, op) + first * width, size, access):
         return 0
     va = c.ea
     if not (mmu.probe_read(c, op, va, size) if access == ACC_READ else mmu.probe_write(c, op, va, size)):

@@ -37,12 +37,12 @@ cdef inline bint ea_bits(Cpu* c, Op* op, u64 delta, int size, int access) noexce
             return 0
         c.ea += delta
         return 1
-    off = mmu.ea_offset(c, op) + delta
+    off = segcheck.ea_offset(c, op) + delta
     if (op.scale >> 2) & 3 == 1:
         off = <u16>off
     elif (op.scale >> 2) & 3 == 2:
         off = <u32>off
-    return mmu.seg_lin(c, op.seg, off, size, access)
+    return segcheck.seg_lin(c, op.seg, off, size, access)
 
 
 cdef inline bint mul_8(Cpu* c, u8 b) noexcept nogil:
@@ -296,7 +296,7 @@ cdef Op* op_xlat(Cpu* c, Op* op) noexcept nogil:
         off = <u16>off
     elif asz == 2:
         off = <u32>off
-    if not mmu.seg_lin(c, op.seg, off, 1, ACC_READ):
+    if not segcheck.seg_lin(c, op.seg, off, 1, ACC_READ):
         return fault(c, op)
     p = ldv(c, op, c.ea, 1)
     if p is NULL:

@@ -4,6 +4,7 @@ from pcemu._core.access cimport *
 from pcemu._core.far cimport *
 from pcemu._core.interrupts cimport INT_ICEBP, INT_SOFT, INT_SOFTX, deliver, deliver_exception
 from pcemu._core.sysop cimport *
+from pcemu._core cimport modes
 
 include "gen/features.pxi"
 
@@ -33,7 +34,7 @@ cdef inline Op* seg_loaded(Cpu* c, Op* op, u32 seg) noexcept nogil:
     """Straight on; after SS, one more instruction runs before anything interrupts (SDM vol. 3, 6.8.3)."""
     cdef u32 mode = c.mode
     if not (mode & M_CODE64) or seg == SS:
-        mmu.update_mode(c)
+        modes.update_mode(c)
     if seg == SS:
         hold(c, SHADOW_SS if has_feat(c, FEAT_AMD) else SHADOW_SS | SHADOW_CODE)
     return done(c, op, mode)
@@ -81,7 +82,7 @@ cdef Op* push_seg(Cpu* c, Op* op, u32 seg) noexcept nogil:
     cdef u64 sp
     if (op.osz & 3) == 2 and not has_feat(c, FEAT_AMD):
         sp = (c.r[RSP] - 4) & mask
-        if not mmu.seg_lin(c, SS, sp, 2, ACC_WRITE) or not stv16(c, op, c.ea, c.seg[seg].sel):
+        if not segcheck.seg_lin(c, SS, sp, 2, ACC_WRITE) or not stv16(c, op, c.ea, c.seg[seg].sel):
             return fault(c, op)
         set_sp(c, mask, sp)
         return nxt(c, op)
@@ -419,7 +420,7 @@ cdef Op* op_popf(Cpu* c, Op* op) noexcept nogil:
     set_sp(c, sp_mask(c), c.r[RSP] + size)
     change_eflags(c, f, mask)
     if UNLIKELY((old ^ c.eflags) & (F_TF | F_AC)):
-        mmu.update_mode(c)
+        modes.update_mode(c)
     return done(c, op, mode)
 
 

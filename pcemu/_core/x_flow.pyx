@@ -20,7 +20,7 @@ cdef inline void sp_add(Cpu* c, s64 n) noexcept nogil:
 
 cdef inline bint stack_at(Cpu* c, u64 off, int size, int access) noexcept nogil:
     """Linear address of SS:off into c.ea."""
-    return mmu.seg_lin(c, SS, sp_mask(c, off), size, access)
+    return segcheck.seg_lin(c, SS, sp_mask(c, off), size, access)
 
 
 cdef bint stack_fault(Cpu* c) noexcept nogil:

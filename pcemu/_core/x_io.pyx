@@ -4,6 +4,7 @@ from pcemu._core.access cimport *
 from pcemu._core.interrupts cimport breakpoint_hits
 from pcemu._core.segments cimport canonical
 from pcemu._core.sysop cimport *
+from pcemu._core cimport modes, ports, vtime
 
 include "gen/features.pxi"
 
@@ -32,7 +33,7 @@ cdef Op* op_monitor(Cpu* c, Op* op) noexcept nogil:
         return raise_err(c, op, EXC_GP, 0)
     if asz < 3:
         off = <u32>off if asz == 2 else <u16>off
-    if not mmu.seg_lin(c, DS if op.seg == SEG_FLAT else op.seg, off, 1, ACC_READ):
+    if not segcheck.seg_lin(c, DS if op.seg == SEG_FLAT else op.seg, off, 1, ACC_READ):
         return fault(c, op)
     c.monitor_va = c.ea & ~<u64>7
     p = ldv(c, op, c.monitor_va, 8)
@@ -63,7 +64,7 @@ cdef Op* op_mwait(Cpu* c, Op* op) noexcept nogil:
 cdef inline bint port_allowed(Cpu* c, u32 port, int size) noexcept nogil:
     if LIKELY(c.cpl <= ((c.eflags >> 12) & 3)) and not (c.mode & M_VM):
         return 1
-    return mmu.io_allowed(c, port, size)
+    return ports.io_allowed(c, port, size)
 
 
 cdef void port_breakpoint(Cpu* c, u32 port, int size) noexcept nogil:
@@ -76,7 +77,7 @@ cdef void port_breakpoint(Cpu* c, u32 port, int size) noexcept nogil:
 
 cdef Op* port_read(Cpu* c, Op* op, u32 port, u32 size) noexcept nogil:
     cdef u64 v = 0
-    if not port_allowed(c, port, size) or not mmu.port_in(c, port, size, &v):
+    if not port_allowed(c, port, size) or not ports.port_in(c, port, size, &v):
         return fault(c, op)
     if size == 1:
         (<u8*>&c.r[RAX])[0] = <u8>v
@@ -89,7 +90,7 @@ cdef Op* port_read(Cpu* c, Op* op, u32 port, u32 size) noexcept nogil:
 
 cdef Op* port_write(Cpu* c, Op* op, u32 port, u32 size) noexcept nogil:
     cdef u64 v = c.r[RAX] & (((<u64>1 << (8 * size - 1)) << 1) - 1)
-    if not port_allowed(c, port, size) or not mmu.port_out(c, port, size, v):
+    if not port_allowed(c, port, size) or not ports.port_out(c, port, size, v):
         return fault(c, op)
     if UNLIKELY(c.dr[7] & 0xFF and c.cr4 & CR4_DE):
         port_breakpoint(c, port, size)
@@ -146,14 +147,14 @@ cdef inline void put_edx_eax(Cpu* c, u64 v) noexcept nogil:
 cdef Op* op_rdtsc(Cpu* c, Op* op) noexcept nogil:
     if not tsc_allowed(c):
         return raise_err(c, op, EXC_GP, 0)
-    put_edx_eax(c, mmu.read_tsc(c))
+    put_edx_eax(c, vtime.read_tsc(c))
     return done(c, op, c.mode)
 
 
 cdef Op* op_rdtscp(Cpu* c, Op* op) noexcept nogil:
     if not tsc_allowed(c):
         return raise_err(c, op, EXC_GP, 0)
-    put_edx_eax(c, mmu.read_tsc(c))
+    put_edx_eax(c, vtime.read_tsc(c))
     c.r[RCX] = <u32>c.tsc_aux
     return done(c, op, c.mode)
 
@@ -168,8 +169,18 @@ cdef Op* op_rdpmc(Cpu* c, Op* op) noexcept nogil:
     return raise_err(c, op, EXC_GP, 0)
 
 
+cdef u64 next_random(Cpu* c) noexcept nogil:
+    """splitmix64 from the machine's seed."""
+    cdef u64 z
+    c.rng += <u64>0x9E3779B97F4A7C15
+    z = c.rng
+    z = (z ^ (z >> 30)) * <u64>0xBF58476D1CE4E5B9
+    z = (z ^ (z >> 27)) * <u64>0x94D049BB133111EB
+    return z ^ (z >> 31)
+
+
 cdef Op* op_rdrand_r(Cpu* c, Op* op) noexcept nogil:
-    put_gpr(c, op.reg, mmu.next_random(c), 1 << (op.osz & 3))
+    put_gpr(c, op.reg, next_random(c), 1 << (op.osz & 3))
     set_arith(c, F_CF)
     return nxt(c, op)
 
@@ -287,7 +298,7 @@ cdef Op* op_stac(Cpu* c, Op* op) noexcept nogil:
     if c.cpl != 0:
         return raise_exc(c, op, EXC_UD)
     c.eflags |= F_AC
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return done(c, op, mode)
 
 
@@ -296,7 +307,7 @@ cdef Op* op_clac(Cpu* c, Op* op) noexcept nogil:
     if c.cpl != 0:
         return raise_exc(c, op, EXC_UD)
     c.eflags &= ~<u32>F_AC
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return done(c, op, mode)
 
 

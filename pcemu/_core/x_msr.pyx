@@ -10,6 +10,7 @@ from pcemu._core.access cimport *
 from pcemu._core.hooks cimport apic_base_written, other_msr, tsc_deadline_access
 from pcemu._core.segments cimport canonical
 from pcemu._core.sysop cimport *
+from pcemu._core cimport modes, tlb, vtime
 
 include "gen/features.pxi"
 
@@ -184,7 +185,7 @@ cdef bint read_msr(Cpu* c, u32 number, u64* v) noexcept nogil:
     if m.kind == B_CONST or m.kind == B_IGNORE:
         v[0] = m.mask
     elif m.kind == B_TSC:
-        v[0] = mmu.read_tsc(c)
+        v[0] = vtime.read_tsc(c)
     elif m.kind == B_TSC_DEADLINE:
         return tsc_deadline_access(c, 0, v)
     elif m.kind == B_WRITE:
@@ -211,8 +212,8 @@ cdef bint write_efer(Cpu* c, u64 v) noexcept nogil:
         return gp(c)
     c.efer = (v & ~<u64>EFER_LMA) | (c.efer & EFER_LMA)
     if changed & EFER_NXE:
-        mmu.flush_tlb(c, 1)
-    mmu.update_mode(c)
+        tlb.flush_tlb(c, 1)
+    modes.update_mode(c)
     return 1
 
 
@@ -249,7 +250,7 @@ cdef bint write_msr(Cpu* c, u32 number, u64 v) noexcept nogil:
     elif m.kind == B_WRITE:
         return gp(c) if v & ~m.mask else 1
     elif m.kind == B_TSC:
-        d = v - mmu.read_tsc(c)
+        d = v - vtime.read_tsc(c)
         c.tsc_offset += d
         c.tsc_adjust += d
     elif m.kind == B_TSC_ADJUST:

@@ -251,7 +251,7 @@ cdef bint store_masked(Cpu* c, Op* op, const u8* src, const u8* mask, int n) noe
             last = i
             if first < 0:
                 first = i
-    if not mmu.seg_lin(c, op.seg, off, n, ACC_WRITE):
+    if not segcheck.seg_lin(c, op.seg, off, n, ACC_WRITE):
         return 0
     if first < 0:
         return 1

@@ -3,6 +3,7 @@ page, and are one element on anything but RAM, so that time never depends on how
 from libc.string cimport memmove, memset
 
 from pcemu._core.access cimport *
+from pcemu._core cimport ports
 
 
 cdef inline u64 by_asz(Op* op, u64 v) noexcept nogil:
@@ -25,7 +26,7 @@ cdef inline bint str_ea(Cpu* c, Op* op, u32 seg, u64 off, int size, int access) 
     if LIKELY(c.mode & M_CODE64 and not c.mode & M_AC):
         c.ea = off + (c.seg[seg].base if seg >= FS else 0)
         return 1
-    return mmu.seg_lin(c, seg, off, size, access)
+    return segcheck.seg_lin(c, seg, off, size, access)
 
 
 cdef inline bint bulk(Cpu* c, Op* op) noexcept nogil:
@@ -63,8 +64,8 @@ cdef inline u64 in_segments(Cpu* c, Op* op, u64 k, u32 b) noexcept nogil:
             k = lim
     if k <= 1:
         return 1
-    if (not mmu.seg_lin(c, op.seg, by_asz(op, c.r[RSI] + (k - 1) * b), b, ACC_READ)
-            or not mmu.seg_lin(c, ES, by_asz(op, c.r[RDI] + (k - 1) * b), b, ACC_READ)):
+    if (not segcheck.seg_lin(c, op.seg, by_asz(op, c.r[RSI] + (k - 1) * b), b, ACC_READ)
+            or not segcheck.seg_lin(c, ES, by_asz(op, c.r[RDI] + (k - 1) * b), b, ACC_READ)):
         return 1
     return k
 

@@ -5,6 +5,7 @@ from pcemu._core.hooks cimport cr8_access
 from pcemu._core.pcid cimport PCID_MASK, forget_pcid, forget_pcids, switch_pcid
 from pcemu._core.segments cimport *
 from pcemu._core.sysop cimport *
+from pcemu._core cimport modes, paging, tlb
 
 include "gen/features.pxi"
 
@@ -40,13 +41,13 @@ cdef bint set_cr0(Cpu* c, u64 v) noexcept nogil:
                 return exc_err(c, EXC_GP, 0)
             efer &= ~<u64>EFER_LMA
     if changed & (CR0_PG | CR0_CD | CR0_NW) and v & CR0_PG and c.cr4 & CR4_PAE and not efer & EFER_LMA:
-        if not mmu.load_pdptes(c, c.cr3):
+        if not paging.load_pdptes(c, c.cr3):
             return 0
     c.cr0 = v
     c.efer = efer
     if changed & (CR0_PG | CR0_PE | CR0_WP):
-        mmu.flush_tlb(c, 1)
-    mmu.update_mode(c)
+        tlb.flush_tlb(c, 1)
+    modes.update_mode(c)
     return 1
 
 
@@ -62,13 +63,13 @@ cdef bint set_cr3(Cpu* c, u64 v) noexcept nogil:
             return exc_err(c, EXC_GP, 0)
     else:
         v = <u32>v
-        if c.cr0 & CR0_PG and c.cr4 & CR4_PAE and not mmu.load_pdptes(c, v):
+        if c.cr0 & CR0_PG and c.cr4 & CR4_PAE and not paging.load_pdptes(c, v):
             return 0
     c.cr3 = v
     if c.cr4 & CR4_PCIDE:
         switch_pcid(c, old, v & PCID_MASK, keep)
     else:
-        mmu.flush_tlb(c, 0)
+        tlb.flush_tlb(c, 0)
     return 1
 
 
@@ -122,13 +123,13 @@ cdef bint set_cr4(Cpu* c, u64 v) noexcept nogil:
         return exc_err(c, EXC_GP, 0)
     if changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP) and v & CR4_PAE and c.cr0 & CR0_PG and not c.efer & EFER_LMA:
         c.cr4 = v
-        if not mmu.load_pdptes(c, c.cr3):
+        if not paging.load_pdptes(c, c.cr3):
             c.cr4 = old
             return 0
     c.cr4 = v
     if changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP | CR4_SMAP | CR4_PCIDE):
-        mmu.flush_tlb(c, 1)
-    mmu.update_mode(c)
+        tlb.flush_tlb(c, 1)
+    modes.update_mode(c)
     return 1
 
 
@@ -180,7 +181,7 @@ cdef Op* op_mov_xr(Cpu* c, Op* op) noexcept nogil:
 cdef Op* op_clts(Cpu* c, Op* op) noexcept nogil:
     cdef u32 mode = c.mode
     c.cr0 &= ~<u64>CR0_TS
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return done(c, op, mode)
 
 
@@ -293,8 +294,8 @@ cdef Op* op_mov_dr(Cpu* c, Op* op) noexcept nogil:
     if c.dr[n & 7] != v:
         c.dr[n & 7] = v
         if n != 6:
-            mmu.flush_tlb(c, 1)         # watched pages leave the TLB, others may come back
-            mmu.update_mode(c)
+            tlb.flush_tlb(c, 1)         # watched pages leave the TLB, others may come back
+            modes.update_mode(c)
     return leave(c, next_pc(c, op))
 
 # ------------------------------------------------------------------------------------------- descriptor tables
@@ -504,13 +505,13 @@ cdef Op* op_arpl_mr(Cpu* c, Op* op) noexcept nogil:
 
 cdef Op* op_invlpg(Cpu* c, Op* op) noexcept nogil:
     """The address is formed like any other, but nothing about it is checked."""
-    cdef u64 va = mmu.ea_offset(c, op) + c.seg[op.seg].base
+    cdef u64 va = segcheck.ea_offset(c, op) + c.seg[op.seg].base
     if c.mode & M_CODE64:
         if not canonical(va):
             return done(c, op, c.mode)
     else:
         va = <u32>va
-    mmu.invlpg(c, va)
+    tlb.invlpg(c, va)
     if c.pending or c.leave_req or c.mode & M_TF:
         return leave(c, next_pc(c, op))
     return goto_pc(c, next_pc(c, op))
@@ -529,17 +530,17 @@ cdef Op* op_invpcid_rm(Cpu* c, Op* op) noexcept nogil:
         return raise_err(c, op, EXC_GP, 0)
     if kind == 0:
         if not c.cr4 & CR4_PCIDE or pcid == (c.cr3 & PCID_MASK):
-            mmu.invlpg(c, va)
+            tlb.invlpg(c, va)
         else:
             forget_pcid(c, pcid)
     elif kind == 1:
         if not c.cr4 & CR4_PCIDE or pcid == (c.cr3 & PCID_MASK):
-            mmu.flush_tlb(c, 0)
+            tlb.flush_tlb(c, 0)
         else:
             forget_pcid(c, pcid)
     else:
         forget_pcids(c)
-        mmu.flush_tlb(c, kind == 2)
+        tlb.flush_tlb(c, kind == 2)
     return leave(c, next_pc(c, op))
 
 

@@ -347,7 +347,7 @@ cdef Op* op_xsetbv(Cpu* c, Op* op) noexcept nogil:
             or v & (AVX | SSE) == AVX):
         return raise_err(c, op, EXC_GP, 0)
     c.xcr0 = v
-    mmu.update_mode(c)
+    modes.update_mode(c)
     return leave(c, next_pc(c, op))
 
 

@@ -158,10 +158,8 @@ class AsmMachine:
     """One processor of the given model in its megabyte."""
 
     def __init__(self, spec: str = "max", without: str = "") -> None:
-        from pcemu._core.mmu import IoSpace, Memory
-
         from pcemu._core import cpumodel
-        from pcemu._core.engine import Clock, CpuCore
+        from pcemu._core.engine import Clock, CpuCore, IoSpace, Memory
         model = cpumodel.parse_cpu(spec)
         if without:
             model = dataclasses.replace(model, features=model.features - {without})

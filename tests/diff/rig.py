@@ -122,10 +122,8 @@ class Emulated:
     """Run the same snippets by the handlers: 64-bit mode, CPL 0, identity-mapped."""
 
     def __init__(self, cpu: str = "max") -> None:
-        from pcemu._core.mmu import IoSpace, Memory
-
         from pcemu._core import cpumodel
-        from pcemu._core.engine import Clock, CpuCore
+        from pcemu._core.engine import Clock, CpuCore, IoSpace, Memory
         self.mem = Memory()
         off = self.mem.alloc("ram", 0x100000)
         self.mem.set_map([(0, 0x80000, "ram", off, 0), (CODE, SIZE, "ram", off, 0x80000), (DATA, SIZE, "ram", off, 0x90000)])

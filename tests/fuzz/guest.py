@@ -11,11 +11,10 @@ from random import Random
 from typing import Any
 from zlib import crc32
 
-from pcemu._core.mmu import IoSpace, Memory
 from pcemu._core.state_regs import NAMES
 
 from pcemu._core import cpumodel
-from pcemu._core.engine import Clock, CpuCore
+from pcemu._core.engine import Clock, CpuCore, IoSpace, Memory
 
 RAM = 0x80000  # below 1 MiB; the end of the block is the end of mapped memory there
 HIGH = 0x100000  # 64 KiB above 1 MiB, for the A20 gate

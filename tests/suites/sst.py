@@ -43,10 +43,8 @@ class Runner:
     """A bare core with RAM and no devices: ports read as ones."""
 
     def __init__(self, wide: bool) -> None:
-        from pcemu._core.mmu import IoSpace, Memory
-
         from pcemu._core import cpumodel
-        from pcemu._core.engine import Clock, CpuCore
+        from pcemu._core.engine import Clock, CpuCore, IoSpace, Memory
         self.wide = wide
         self.memory = Memory()
         block = self.memory.alloc("ram", RAM)

@@ -173,10 +173,8 @@ class Guest:
     """A processor in 64-bit mode, memory mapped one to one."""
 
     def __init__(self, model: str = "max") -> None:
-        from pcemu._core.mmu import IoSpace, Memory
-
         from pcemu._core import cpumodel
-        from pcemu._core.engine import Clock, CpuCore
+        from pcemu._core.engine import Clock, CpuCore, IoSpace, Memory
         self.memory = Memory()
         block = self.memory.alloc("ram", RAM)
         self.memory.set_map([(0, RAM, "ram", block, 0)])
