@@ -17,9 +17,8 @@ if platform.machine() in ("x86_64", "AMD64"):
 CFLAGS += os.environ.get("PCEMU_CFLAGS", "").split()
 LDFLAGS = os.environ.get("PCEMU_LDFLAGS", "").split()
 # who includes which generated tables
-GENERATED = {name: [CORE / "gen" / header] for header, names in (("tables.h", "decode"), ("emit.h", "emit jit"))
-             for name in names.split()}
-GENERATED |= {pyx.stem: [CORE / "gen" / "emit.h"] for pyx in CORE.glob("e_*.pyx")}
+EMITTING = ("emit", "flags", "jit", *(pyx.stem for pyx in CORE.glob("e_*.pyx")))
+GENERATED = {"decode": [CORE / "gen" / "tables.h"]} | {stem: [CORE / "gen" / "emit.h"] for stem in EMITTING}
 
 
 def extensions() -> list[Extension]:

@@ -7,6 +7,7 @@ Memory operands need not be aligned, but for moves that say so. Gathers and mask
 reciprocal estimates, which the manual does not define to the bit.
 """
 from pcemu._core.emit cimport *
+from pcemu._core.flags cimport *
 
 
 cdef void a_rr(J* j, Encoding e, u32 w, u32 l, int reg, int vvvv, int rm_) noexcept nogil:

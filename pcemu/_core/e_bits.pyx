@@ -1,5 +1,6 @@
 """Emitters: single bits, and searches for them (jit.pyx explains)."""
 from pcemu._core.emit cimport *
+from pcemu._core.flags cimport *
 
 
 cdef bint e_bt(J* j, Op* op, EmitRow r) noexcept nogil:

@@ -7,6 +7,7 @@ TOP to 0 and all tags to valid, unless the one before it has just done so; one t
 """
 from pcemu._core.e_x87 cimport x87_flush
 from pcemu._core.emit cimport *
+from pcemu._core.flags cimport *
 
 cdef extern from *:
     """

@@ -1,5 +1,6 @@
 """Emitters: moves, exchanges, conversions, the stack (jit.pyx explains)."""
 from pcemu._core.emit cimport *
+from pcemu._core.flags cimport *
 
 
 cdef void moffs(J* j, Op* op, int size, bint write) noexcept nogil:

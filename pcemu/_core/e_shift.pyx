@@ -1,5 +1,6 @@
 """Emitters: shifts and rotations (jit.pyx explains)."""
 from pcemu._core.emit cimport *
+from pcemu._core.flags cimport *
 
 
 cdef void shift_mem32(J* j, u32 sub, int g) noexcept nogil:

@@ -5,6 +5,7 @@ A REP inside the page is one chunk, and so one instruction (x_string.pyx). RSI a
 they hold host addresses while the host's instruction runs, and everything that can lead to the handler comes before.
 """
 from pcemu._core.emit cimport *
+from pcemu._core.flags cimport *
 
 cdef enum:
     MOVS = 0            # EmitRow.sub

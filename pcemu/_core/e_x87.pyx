@@ -17,6 +17,7 @@ no x87 instruction reads it. An MMX instruction makes all registers valid and TO
 takes next to no time. For this TOP is 0 on the host whenever its stack is empty.
 """
 from pcemu._core.emit cimport *
+from pcemu._core.flags cimport *
 
 cdef extern from *:
     """

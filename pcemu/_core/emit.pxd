@@ -329,42 +329,12 @@ cdef bint has_popcnt
 cdef bint has_bmi
 
 # ---- emit.pyx
-cdef int gnum(int sz, int g) noexcept nogil
 cdef void g_rm(J* j, int sz, u32 opc, int reg, int g) noexcept nogil
-cdef bint is_high(int sz, int g) noexcept nogil
 cdef void ld_g(J* j, int sz, int dst, int g) noexcept nogil
 cdef void st_g(J* j, int sz, int src, int g) noexcept nogil
 cdef s64 imm_of(int sz, u64 v) noexcept nogil
 cdef void alu_rr(J* j, int sz, u32 sub, int reg, int rm_) noexcept nogil
 cdef void alu_ri(J* j, int sz, u32 sub, int reg, s64 v) noexcept nogil
-cdef Loc loc_g(int g) noexcept nogil
-cdef Loc loc_imm(s64 v) noexcept nogil
-cdef Loc loc_env() noexcept nogil
-cdef Loc loc_none() noexcept nogil
-cdef void set_node(J* j, u32 type_, u32 kind, int sz, Loc res, Loc src, int prior, int host) noexcept nogil
-cdef void set_dead(J* j) noexcept nogil
-cdef void set_env(J* j, int host) noexcept nogil
-cdef bint loc_is(Loc* l, u32 sz, int g) noexcept nogil
-cdef bint refers(J* j, int node, int g) noexcept nogil
-cdef void ld_loc(J* j, int sz, int dst, Loc* l, int at) noexcept nogil
-cdef void alu_loc(J* j, int sz, u32 sub, int dst, Loc* l, int at) noexcept nogil
-cdef void st_sx(J* j, int sz, int reg) noexcept nogil
-cdef void st_res(J* j, int sz, Loc* l) noexcept nogil
-cdef void st_src(J* j, int sz, Loc* l) noexcept nogil
-cdef void st_kind(J* j, u32 kind) noexcept nogil
-cdef void node_cf(J* j, int node) noexcept nogil
-cdef void write_flags(J* j, int node) noexcept nogil
-cdef void sync(J* j) noexcept nogil
-cdef bint same_flags(J* j, int a, int b) noexcept nogil
-cdef void home(J* j) noexcept nogil
-cdef void detach(J* j) noexcept nogil
-cdef Loc loc_shift(int sz, u32 sub, u32 count) noexcept nogil
-cdef Loc loc_overflow() noexcept nogil
-cdef void will_write(J* j, int g, u32 defs) noexcept nogil
-cdef void use_host(J* j) noexcept nogil
-cdef bint cc_of(u32 cc) noexcept nogil
-cdef bint cc_cf(u32 cc) noexcept nogil
-cdef void want(J* j, u32 cc) noexcept nogil
 cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil
 cdef bint plain(J* j) noexcept nogil
 cdef int address_size(Op* op) noexcept nogil
@@ -377,7 +347,6 @@ cdef void mem(J* j, int size, bint write) noexcept nogil
 cdef void operand(J* j, int size, bint write) noexcept nogil
 cdef void settle(J* j) noexcept nogil
 cdef void rcx_stays(J* j) noexcept nogil
-cdef void rcx_lost(J* j) noexcept nogil
 cdef void mem_or(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void mem_at(J* j, Place* p, int size, bint write, u32 kind) noexcept nogil
 cdef u32 variants(J* j, int n) noexcept nogil
@@ -399,6 +368,19 @@ cdef void call_c(J* j, int t) noexcept nogil
 
 cdef inline u8* thunk(J* j, int n) noexcept nogil:
     return j.c.m.code_rx + thunk_at[n]
+
+
+cdef inline int gnum(int sz, int g) noexcept nogil:
+    return g >> 3 if sz == 0 else g
+
+
+cdef inline bint is_high(int sz, int g) noexcept nogil:
+    return sz == 0 and g & 1
+
+
+cdef inline void rcx_lost(J* j) noexcept nogil:
+    """rcx is something else than the address of a group (operands.pyx)."""
+    j.held_now = j.held_after = -1
 
 
 # ------------------------------------------------------------------------------------------------ bytes

@@ -18,6 +18,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from pcemu._core.access cimport *
 from pcemu._core.emit cimport *
+from pcemu._core.flags cimport *
 from pcemu._core.e_flow cimport by_cache, count, far_jump, far_target, flat_code, go, same_page, target_pc
 from pcemu._core.e_x87 cimport x87_after, x87_back, x87_begin, x87_close, x87_flush, x87_home, x87_park, x87_second
 from pcemu._core.hooks cimport block_made
