@@ -1,6 +1,7 @@
 """Emitters: arithmetic and logic, multiplication and division (jit.pyx explains)."""
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
+from pcemu._core.operands cimport *
 
 
 cdef inline u32 kind_of(u32 sub, int sz) noexcept nogil:

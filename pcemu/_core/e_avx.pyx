@@ -8,6 +8,7 @@ reciprocal estimates, which the manual does not define to the bit.
 """
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
+from pcemu._core.operands cimport *
 
 
 cdef void a_rr(J* j, Encoding e, u32 w, u32 l, int reg, int vvvv, int rm_) noexcept nogil:

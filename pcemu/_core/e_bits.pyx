@@ -1,6 +1,7 @@
 """Emitters: single bits, and searches for them (jit.pyx explains)."""
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
+from pcemu._core.operands cimport *
 
 
 cdef bint e_bt(J* j, Op* op, EmitRow r) noexcept nogil:

@@ -1,6 +1,7 @@
 """Emitters: jumps, calls and returns, which end a block (jit.pyx explains)."""
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
+from pcemu._core.operands cimport *
 from pcemu._core cimport vtime
 
 

@@ -8,6 +8,7 @@ TOP to 0 and all tags to valid, unless the one before it has just done so; one t
 from pcemu._core.e_x87 cimport x87_flush
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
+from pcemu._core.operands cimport *
 
 cdef extern from *:
     """

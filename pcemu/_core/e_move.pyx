@@ -1,6 +1,7 @@
 """Emitters: moves, exchanges, conversions, the stack (jit.pyx explains)."""
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
+from pcemu._core.operands cimport *
 
 
 cdef void moffs(J* j, Op* op, int size, bint write) noexcept nogil:

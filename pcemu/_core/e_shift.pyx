@@ -1,6 +1,7 @@
 """Emitters: shifts and rotations (jit.pyx explains)."""
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
+from pcemu._core.operands cimport *
 
 
 cdef void shift_mem32(J* j, u32 sub, int g) noexcept nogil:

@@ -10,6 +10,7 @@ arithmetic to the handlers.
 from pcemu._core.e_avx cimport emit_avx, vec_flags
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
+from pcemu._core.operands cimport *
 
 cdef extern from *:
     """

@@ -6,6 +6,7 @@ they hold host addresses while the host's instruction runs, and everything that 
 """
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
+from pcemu._core.operands cimport *
 
 cdef enum:
     MOVS = 0            # EmitRow.sub

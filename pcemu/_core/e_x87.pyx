@@ -18,6 +18,7 @@ takes next to no time. For this TOP is 0 on the host whenever its stack is empty
 """
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
+from pcemu._core.operands cimport *
 
 cdef extern from *:
     """

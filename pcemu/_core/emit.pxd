@@ -336,25 +336,6 @@ cdef s64 imm_of(int sz, u64 v) noexcept nogil
 cdef void alu_rr(J* j, int sz, u32 sub, int reg, int rm_) noexcept nogil
 cdef void alu_ri(J* j, int sz, u32 sub, int reg, s64 v) noexcept nogil
 cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil
-cdef bint plain(J* j) noexcept nogil
-cdef int address_size(Op* op) noexcept nogil
-cdef void offset(J* j, int dst, int sz) noexcept nogil
-cdef void by_segment(J* j, int seg, int size, bint write, u32 kind) noexcept nogil
-cdef void tlb_index(J* j) noexcept nogil
-cdef s32 tlb_at(J* j, bint write) noexcept nogil
-cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil
-cdef void mem(J* j, int size, bint write) noexcept nogil
-cdef void operand(J* j, int size, bint write) noexcept nogil
-cdef void settle(J* j) noexcept nogil
-cdef void rcx_stays(J* j) noexcept nogil
-cdef void mem_or(J* j, int size, bint write, u32 kind) noexcept nogil
-cdef void mem_at(J* j, Place* p, int size, bint write, u32 kind) noexcept nogil
-cdef u32 variants(J* j, int n) noexcept nogil
-cdef void track(J* j, Op* op, EmitRow r) noexcept nogil
-cdef u32 kills(Op* op, EmitRow r) noexcept nogil
-cdef bint may_leave(J* j, Op* op, EmitRow r) noexcept nogil
-cdef void stack(J* j, int g, s32 disp, int size, bint write, u32 kind) noexcept nogil
-cdef void sp_set(J* j, int g, s32 disp) noexcept nogil
 cdef void x_move(J* j, u32 opc, u32 regs) noexcept nogil
 cdef void x_load(J* j, int r) noexcept nogil
 cdef void x_load_vex(J* j, int r, bint whole) noexcept nogil

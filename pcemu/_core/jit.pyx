@@ -19,6 +19,7 @@ from libc.string cimport memcmp, memcpy, memset
 from pcemu._core.access cimport *
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
+from pcemu._core.operands cimport *
 from pcemu._core.e_flow cimport by_cache, count, far_jump, far_target, flat_code, go, same_page, target_pc
 from pcemu._core.e_x87 cimport x87_after, x87_back, x87_begin, x87_close, x87_flush, x87_home, x87_park, x87_second
 from pcemu._core.hooks cimport block_made
@@ -498,6 +499,20 @@ cdef void make_thunks(J* j) noexcept:
 
 
 # ===================================================================================================== liveness
+
+cdef u32 kills(Op* op, EmitRow r) noexcept nogil:
+    """Flags that the op gives a new value whatever happens."""
+    if r.kills & KILLS_IF_COUNT:
+        return r.kills & FB_ALL if op.imm & (63 if r.size == 3 else 31) else 0
+    return r.kills
+
+
+cdef bint may_leave(J* j, Op* op, EmitRow r) noexcept nogil:
+    """Can the op fault, or is it the handler's anyway?"""
+    if r.cls == E_NONE or op.props & OP_END or r.access:
+        return 1
+    return r.faults == FAULTS_ALWAYS or r.faults == FAULTS_FP and j.mode & M_FPX
+
 
 cdef void liveness(J* j) noexcept nogil:
     cdef int i
