@@ -17,7 +17,7 @@ if platform.machine() in ("x86_64", "AMD64"):
 CFLAGS += os.environ.get("PCEMU_CFLAGS", "").split()
 LDFLAGS = os.environ.get("PCEMU_LDFLAGS", "").split()
 # who includes which generated tables
-EMITTING = ("emit", "flags", "operands", "thunks", "stubs", "jit", *(pyx.stem for pyx in CORE.glob("e_*.pyx")))
+EMITTING = ("emit", "flags", "operands", "thunks", "stubs", "units", "jit", *(pyx.stem for pyx in CORE.glob("e_*.pyx")))
 GENERATED = {"decode": [CORE / "gen" / "tables.h"]} | {stem: [CORE / "gen" / "emit.h"] for stem in EMITTING}
 
 
