@@ -37,6 +37,13 @@ cdef bint e_mov(J* j, Op* op, EmitRow r) noexcept nogil:
         return 0
     if form == FORM_RM or form == FORM_RO:
         will_write(j, gnum(sz, op.reg), 0)
+        if form == FORM_RM and sz >= 2 and d >= 0:
+            if operand_sum(j, 1 << sz):
+                rmx(j, sz, 0x8B, d, H_CX, H_T, 0, 0)
+            else:
+                rm(j, sz, 0x8B, d, H_CX, j.at)
+            rcx_stays(j)
+            return 1
         if form == FORM_RM:
             operand(j, 1 << sz, 0)
         else:

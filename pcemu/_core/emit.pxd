@@ -135,6 +135,10 @@ cdef struct Stub:       # code out of line, written behind the block
     XState x87          # J.x87 at it,
     XState x87_back     # ... and behind the op
     u64 arg
+    u32 xv              # J.xv at it
+    u8* again           # a page check that failed: where it begins, with the linear address in rcx, or NULL
+    s32 tlb             # ... the displacement of its TLB
+    u32 bytes           # ... how many, from there on, and whether to be written (REFILL_WRITE)
     Block* b            # the block of the unit
     u32 rest            # instructions of the unit behind that block
     u32 checked         # of a jump: its target is known to lie in the code segment
@@ -216,6 +220,8 @@ cdef struct J:          # the block being compiled
     int n_nodes
     int n_stubs
     bint failed
+    bint sum            # the emitter takes an operand as rcx + r15, too,
+    bint summed         # ... and so it is
     u32 xv              # guest XMM registers that are in the host's, and from bit 16 on the upper halves of YMM registers, ...
     u32 xd              # ... of them those whose place in the Cpu is out of date
     bint wide           # ... and whether upper halves of the host's registers have been written
@@ -308,7 +314,11 @@ cdef enum:              # thunks: code that all blocks share, at the beginning o
     T_FIND = 16         # jumped to: as T_GOTO, the pc is in jtmp
     T_XPARK = 17        # called: the x87 state home, as the XState in r15 says
     T_XBACK = 18        # ... and back into the host's
-    N_THUNKS = 19
+    T_REFILL = 19       # called: the page at rcx, r15 (Stub.bytes) of it, from the second-level TLB into the first. ZF: it is not there
+    N_THUNKS = 20
+
+cdef enum:
+    REFILL_WRITE = 1 << 16
 
 cdef enum:              # places in the code of a jump into another page (far_jump)
     X_PGPC = 6

@@ -219,6 +219,8 @@ cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil:
     s.x87 = j.x87
     s.x87_back = j.x87
     s.arg = 0
+    s.again = NULL
+    s.xv = j.xv
     s.checked = 0
     s.b = j.b
     s.rest = j.rest

@@ -335,6 +335,8 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
                 j.held = -1
             j.stubs[first].xback = j.xv
             j.xsize += 9 * <u32>(popcount64(j.xv & 0xFFFF) + popcount64(j.stubs[first].xd & 0xFFFF))
+            if j.stubs[first].again is not NULL:
+                j.xsize += 9 * <u32>popcount64(j.stubs[first].xv & 0xFFFF)
             j.stubs[first].x87_back = j.x87
             if j.stubs[first].x87.on or j.x87.on:
                 j.xsize += 150

@@ -11,6 +11,7 @@ cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void mem(J* j, int size, bint write) noexcept nogil
 cdef void mem_or(J* j, int size, bint write, u32 kind) noexcept nogil
 cdef void operand(J* j, int size, bint write) noexcept nogil
+cdef bint operand_sum(J* j, int size) noexcept nogil
 cdef void stack(J* j, int g, s32 disp, int size, bint write, u32 kind) noexcept nogil
 cdef void sp_set(J* j, int g, s32 disp) noexcept nogil
 cdef u32 variants(J* j, int n) noexcept nogil

@@ -98,9 +98,17 @@ cdef s32 tlb_at(J* j, bint write) noexcept nogil:
     return (AT_TLB_W if write else AT_TLB_R) + <s32>(j.mode >> M_MMU_SHIFT & 3) * <s32>sizeof(Tlb)
 
 
+cdef void may_refill(Stub* s, u8* again, s32 at, int size, bint write) noexcept nogil:
+    """Before the stub does anything else it looks into the second-level TLB."""
+    s.again = again
+    s.tlb = at
+    s.bytes = <u32>size | (REFILL_WRITE if write else 0)
+
+
 cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
     """rcx = linear address -> host address of `size` bytes, by the TLB; otherwise to a stub. (j.at = 0.)"""
     cdef s32 at = tlb_at(j, write)
+    cdef u8* again = j.p
     j.at = 0
     rcx_lost(j)
     tlb_index(j)
@@ -111,8 +119,12 @@ cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
     else:
         rr(j, 3, 0x81, 7, H_CX)
         e32(j, 4096 - size)
-    new_stub(j, jcc_fwd(j, 5 if j.align else 7), kind)
-    rmx(j, 3, 0x03, H_CX, H_ENV, H_T, 0, at + 8)
+    may_refill(new_stub(j, jcc_fwd(j, 5 if j.align else 7), kind), again, at, size, write)
+    if j.sum:
+        rmx(j, 3, 0x8B, H_T, H_ENV, H_T, 0, at + 8)
+        j.summed = 1
+    else:
+        rmx(j, 3, 0x03, H_CX, H_ENV, H_T, 0, at + 8)
     j.in_host = 0
 
 
@@ -131,6 +143,15 @@ cdef void mem_or(J* j, int size, bint write, u32 kind) noexcept nogil:
 cdef void operand(J* j, int size, bint write) noexcept nogil:
     """rcx + j.at = host address of the op's memory operand. For emitters that have not changed rcx before: it may be there already."""
     locate(j, size, write, STUB_SLOW)
+
+
+cdef bint operand_sum(J* j, int size) noexcept nogil:
+    """The same, to be read; or (True) it is at rcx + r15, which is a cycle less for what waits for the address."""
+    j.sum = 1
+    j.summed = 0
+    locate(j, size, 0, STUB_SLOW)
+    j.sum = 0
+    return j.summed
 
 
 cdef void locate(J* j, int size, bint write, u32 kind) noexcept nogil:
@@ -347,6 +368,7 @@ cdef void mem_at(J* j, Place* p, int size, bint write, u32 kind) noexcept nogil:
     """rcx + j.at = host address of the place. kind: of the stub where the TLB does not know."""
     cdef Group* q = NULL
     cdef Group* t
+    cdef u8* again
     cdef int k
     cdef s32 at
     cdef s64 moved = j.moved[p.base] + (j.moved[p.index] << p.scale), x = moved + p.disp, lo = 0, hi = 0
@@ -380,12 +402,13 @@ cdef void mem_at(J* j, Place* p, int size, bint write, u32 kind) noexcept nogil:
         q.write = w | write
         # the check, of the whole range
         place_address(j, p, lo - moved)
+        again = j.p
         tlb_index(j)
         at = tlb_at(j, q.write)
         rmx(j, 3, 0x2B, H_CX, H_ENV, H_T, 0, at)
         rr(j, 3, 0x81, 7, H_CX)
         e32(j, <u32>(4096 - (hi - lo)))
-        new_stub(j, jcc_fwd(j, 7), STUB_REST)
+        may_refill(new_stub(j, jcc_fwd(j, 7), STUB_REST), again, at, <int>(hi - lo), q.write)
         rmx(j, 3, 0x03, H_CX, H_ENV, H_T, 0, at + 8)
         st_env(j, 3, H_CX, AT_GROUPS + 8 * k)
         j.in_host = 0

@@ -25,6 +25,20 @@ cdef void call_x87(J* j, XState* x, int t) noexcept nogil:
     call_rx(j, thunk(j, t))
 
 
+cdef void refill_stub(J* j, Stub* s) noexcept nogil:
+    """A page check has failed: once more, if the second-level TLB knows the page."""
+    cdef u8* over
+    rmx(j, 3, 0x03, H_CX, H_ENV, H_T, 0, s.tlb)
+    x_move(j, 0x0F29, s.xd)
+    s.xd = 0
+    mov_imm(j, H_T, s.bytes)
+    call_rx(j, thunk(j, T_REFILL))
+    over = jcc_fwd(j, 4)
+    x_move(j, 0x0F28, s.xv)
+    jmp_rx(j, s.again + j.rx)
+    patch_rw(over, j.p)
+
+
 cdef void write_stubs(J* j) noexcept nogil:
     cdef int i = 0
     cdef Stub* s
@@ -45,6 +59,8 @@ cdef void write_stubs(J* j) noexcept nogil:
         j.b = s.b
         j.boff = s.b.addr & 4095
         j.rest = s.rest
+        if s.again is not NULL:
+            refill_stub(j, s)
         if s.kind == STUB_GUARD:
             mov_imm(j, H_T, s.arg)
             jmp_rx(j, thunk(j, T_XGUARD))

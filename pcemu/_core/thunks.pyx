@@ -265,6 +265,14 @@ cdef void all_regs(J* j, bint store) noexcept nogil:
             rm(j, 3, 0x89 if store else 0x8B, HR[g], H_ENV, env_r(g))
 
 
+cdef void volatile_regs(J* j, bint store) noexcept nogil:
+    """Those that a C function need not preserve (System V ABI)."""
+    cdef int g
+    for g in range(16):
+        if HR[g] >= 0 and HR[g] != H_BX and HR[g] != H_BP and HR[g] < 12:
+            rm(j, 3, 0x89 if store else 0x8B, HR[g], H_ENV, env_r(g))
+
+
 cdef void to_c(J* j, void* fn) noexcept nogil:
     """Guest registers home; rax = fn(Cpu, r15, rcx)."""
     all_regs(j, 1)
@@ -354,6 +362,22 @@ cdef void make_thunks(J* j) noexcept:
         e8(j, 0x41)
         e8(j, 0xFF)
         e8(j, 0xE7)                     # jmp r15
+    # called: the second-level TLB. What C code may change goes home and comes back
+    thunk_at[T_REFILL] = <u32>(j.p - base)
+    rm(j, 3, 0x8D, H_SP, H_SP, -8)
+    st_env(j, 3, H_CX, AT_JTMP)
+    volatile_regs(j, 1)
+    rm(j, 3, 0x8D, H_DI, H_ENV, -128)
+    mov(j, H_SI, H_CX)
+    mov(j, H_DX, H_T)
+    mov_imm(j, H_AX, <u64><void*>tlb.refill)
+    e8(j, 0xFF)
+    e8(j, 0xD0)                         # call rax
+    rr(j, 3, 0x85, H_AX, H_AX)
+    rm(j, 3, 0x8D, H_SP, H_SP, 8)
+    volatile_regs(j, 0)
+    ld_env(j, 3, H_CX, AT_JTMP)
+    e8(j, 0xC3)
     # called: flags. All registers but the scratch ones stay; r15 becomes Cpu.jtmp
     fns[0] = <void*>do_flags
     fns[1] = <void*>do_cf

@@ -3,6 +3,7 @@ from pcemu._core.state cimport *
 from pcemu._core.paging cimport Walk
 from pcemu._core.undo cimport will_store
 
+cdef u64 refill(Cpu* c, u64 va, u64 bytes) noexcept nogil
 cdef void init_tlbs(Cpu* c) noexcept nogil
 cdef void fill(Cpu* c, u32 mmu, u64 va, u8* host_page, Walk* w, int acc) noexcept nogil
 # Enter a page of code, in a way that keeps the invariant that a page in the jump cache is in the execute TLB: so INVLPG and

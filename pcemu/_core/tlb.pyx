@@ -226,6 +226,15 @@ cdef void fill(Cpu* c, u32 mmu, u64 va, u8* host_page, Walk* w, int acc) noexcep
     e.flags |= (L2_READ if acc == ACC_READ else L2_WRITE) | (L2_GLOBAL if w.global_ else 0)
 
 
+cdef u64 refill(Cpu* c, u64 va, u64 bytes) noexcept nogil:
+    """Compiled code has not found so many bytes at va in the first level (with REFILL_WRITE: for writing). Now it will, or 0."""
+    cdef bint write = bytes >> 16
+    cdef TlbEntry* e = (c.tlb_w if write else c.tlb_r) + ((va >> 12) & TLB_MASK)
+    if e.tag == va & ~<u64>4095 or c.lock is not NULL:      # (it was something else: alignment, a page's edge)
+        return 0
+    return (l2_write(c, va, <int>(bytes & 0xFFFF)) if write else l2_read(c, va, <int>(bytes & 0xFFFF))) is not NULL
+
+
 cdef inline void drop_host(Tlb* t, u16* slots, u32 n, u8* host) noexcept nogil:
     cdef u32 i, s
     for i in range(n):
