@@ -39,6 +39,18 @@ cdef void refill_stub(J* j, Stub* s) noexcept nogil:
     patch_rw(over, j.p)
 
 
+cdef void to_handler(J* j, Stub* s) noexcept nogil:
+    """Everything is home for the op's handler; the thunk's arguments are in their registers."""
+    x_move(j, 0x0F29, s.xd)
+    x_narrow(j, s.wide)
+    if s.x87.on:
+        call_x87(j, &s.x87, T_XPARK)
+    if not s.synced:
+        write_flags(j, s.node)
+    mov_imm(j, H_T, <u64>s.op)
+    mov_imm(j, H_CX, <u64>j.head | <u64>s.rest << 48)
+
+
 cdef void write_stubs(J* j) noexcept nogil:
     cdef int i = 0
     cdef Stub* s
@@ -80,14 +92,7 @@ cdef void write_stubs(J* j) noexcept nogil:
             mov_imm(j, H_CX, <u64>j.head | <u64>s.rest << 48)
             jmp_rx(j, thunk(j, T_REST))
         elif s.kind == STUB_REST:
-            x_move(j, 0x0F29, s.xd)
-            x_narrow(j, s.wide)
-            if s.x87.on:
-                call_x87(j, &s.x87, T_XPARK)
-            if not s.synced:
-                write_flags(j, s.node)
-            mov_imm(j, H_T, <u64>s.op)
-            mov_imm(j, H_CX, <u64>j.head | <u64>s.rest << 48)
+            to_handler(j, s)
             jmp_rx(j, thunk(j, T_REST))
         elif s.kind == STUB_CODES:
             x_move(j, 0x0F29, s.xd)
@@ -97,14 +102,7 @@ cdef void write_stubs(J* j) noexcept nogil:
             x_move(j, 0x0F28, s.xback)
             jmp_rx(j, <u8*>s.arg + j.rx)
         elif s.kind == STUB_SLOW:
-            x_move(j, 0x0F29, s.xd)
-            x_narrow(j, s.wide)
-            if s.x87.on:
-                call_x87(j, &s.x87, T_XPARK)
-            if not s.synced:
-                write_flags(j, s.node)
-            mov_imm(j, H_T, <u64>s.op)
-            mov_imm(j, H_CX, <u64>j.head | <u64>s.rest << 48)
+            to_handler(j, s)
             call_rx(j, thunk(j, T_SLOW))
             if s.x87_back.on:
                 call_x87(j, &s.x87_back, T_XBACK)
