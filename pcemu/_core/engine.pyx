@@ -978,8 +978,27 @@ cdef class CpuCore:
             return False
         if heat:
             m.heat = heat
+        m.code_off = 0
         self.memory.drop_code()
         return True
+
+    @property
+    def jit(self):
+        """Are hot blocks compiled? Once enable_jit() has found room for them this may change at any time, in a device's callback too:
+        every block is dropped before the next one. The guest does not notice."""
+        return self.memory.m.code_rx is not NULL and not self.memory.m.code_off
+
+    @jit.setter
+    def jit(self, bint on):
+        cdef Mach* m = self.memory.m
+        if on and m.code_rx is NULL:
+            raise ValueError("jit: enable_jit() comes first")
+        if self.c.lock is not NULL and not on:
+            raise ValueError("jit: lockstep has nothing to compare without")
+        if on == m.code_off:
+            m.code_off = not on
+            m.code_full = 1             # the run loop drops the blocks
+            self.c.leave_req = 1
 
     def lockstep(self, bint on=True, u64 size=<u64>32 << 20, u32 inject=0):
         """Compare compiled code with the handlers as it runs (lockstep.pyx); every block is compiled at its first execution.

@@ -496,7 +496,7 @@ cdef Op* h_warm(Cpu* c, Op* op) noexcept nogil:
 
 cdef bint jit_mode(Cpu* c) noexcept nogil:
     """Are blocks of the present mode compiled?"""
-    return c.m.code_rx is not NULL and not c.mode & (M_TF | M_AC)
+    return c.m.code_rx is not NULL and not c.m.code_off and not c.mode & (M_TF | M_AC)
 
 
 cdef void set_warm_op(Op* op) noexcept nogil:

@@ -581,7 +581,7 @@ cdef struct Mach:
     void* pymem         # borrowed
     # compiled code (jit.pyx): one memory, mapped writable at one place and executable at another
     u8* code_rw
-    u8* code_rx         # NULL: not on this host, or switched off
+    u8* code_rx         # NULL: not on this host, or never switched on
     u64 code_size
     u64 code_base       # the thunks end here
     u64 code_used
@@ -594,3 +594,4 @@ cdef struct Mach:
     u64 compile_ns
     void* compiler      # its context, while it writes a unit (jit.pyx)
     u64* calls          # by handler: how often compiled code called it
+    u32 code_off        # interpret, although there is memory for compiled code (CpuCore.jit)

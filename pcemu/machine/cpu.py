@@ -25,11 +25,19 @@ def add_cpu(machine: Machine, default: str) -> Any:
         if not cpu.lockstep(size=(machine.config.tb_size or 32) << 20):
             raise PcemuError("lockstep=on: nothing is compiled on this host")
     elif machine.config.jit:
-        cpu.enable_jit((machine.config.tb_size or 32) << 20)  # False on other hosts than x86-64: interpreted then
+        switch_jit(machine, cpu, True)  # False on other hosts than x86-64: interpreted then
     cpu.msr_hook = partial(note_msr, machine)
     machine.cpus.append(cpu)
     machine.cpu_models.append(model)
     return cpu
+
+
+def switch_jit(machine: Machine, cpu: Any, on: bool) -> bool:
+    """Compile hot blocks from here on, or none; False: nothing is compiled on this host. The guest does not notice."""
+    if on and not cpu.jit:
+        return bool(cpu.enable_jit((machine.config.tb_size or 32) << 20))
+    cpu.jit = on
+    return True
 
 
 def note_msr(machine: Machine, number: int, value: int | None) -> None:

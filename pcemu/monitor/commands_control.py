@@ -150,6 +150,17 @@ def logfile(ctx: Context, filename: str) -> None:
     logger.open_file(filename)
 
 
+@command("jit", "state:b", params="on|off", help="compile hot blocks for the host from now on, or interpret all")
+def jit(ctx: Context, state: bool) -> None:
+    from pcemu.machine.cpu import switch_jit
+
+    for cpu in ctx.machine.cpus:
+        if not state and ctx.machine.config.lockstep:
+            raise CommandError("lockstep=on compares compiled code: it cannot be switched off")
+        if not switch_jit(ctx.machine, cpu, state):
+            raise CommandError("Nothing is compiled on this host")
+
+
 @command("trace-event", "name:s,state:b", params="name on|off",
          help="changes status of a specific trace event (a pattern with * is possible)")
 def trace_event(ctx: Context, name: str, state: bool) -> str:

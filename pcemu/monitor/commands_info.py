@@ -78,7 +78,7 @@ def info_history(ctx: Context) -> str:
 def info_jit(ctx: Context) -> str:
     stats = ctx.cpu.stats()
     calls = ctx.cpu.handler_calls()
-    ratios: dict[str, str] = {}
+    ratios = {"jit": "on" if ctx.cpu.jit else "off"}
     if stats.get("compiled_instructions"):
         ratios["bytes_an_instruction"] = f"{stats['compiled_bytes'] / stats['compiled_instructions']:.1f}"
         ratios["compile_ns_an_instruction"] = f"{stats['compile_ns'] / stats['compiled_instructions']:.0f}"

@@ -162,6 +162,8 @@ class FakeCpu:
     def runnable(self) -> bool:
         return bool(self.script) and not self.halted
 
+    jit = False
+
     def enable_jit(self, size: int = 0, heat: int = 0) -> bool:
         return False
 

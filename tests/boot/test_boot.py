@@ -29,6 +29,27 @@ def test_boot(case: runner.Case, tmp_path: Path) -> None:
     runner.run(case, FILES, tmp_path)
 
 
+# A device that switches compiled code off and on, each time after so many instructions, and notes what it found.
+SWITCH = """
+from pcemu.qom import SysBusDevice
+
+class JitSwitch(SysBusDevice):
+    type_name = "jit-switch"
+    user_creatable = True
+
+    def realize(self):
+        self.timer = self.machine.clock.timer(self.tick)
+        self.timer.arm_in(100_000_000)
+
+    def tick(self):
+        cpu = self.machine.cpus[0]
+        with open("switches", "a") as file:
+            print(cpu.jit, file=file)
+        cpu.jit = not cpu.jit
+        self.timer.arm_in(100_000_000)
+"""
+
+
 def _twice(args: str, line: str, tmp_path: Path) -> None:
     case = runner.Case(name="twice", args=args, lines=[line])
     first = runner.run(case, FILES, tmp_path)
@@ -54,11 +75,21 @@ def test_counted_time_repeats_linux(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["cloud", "686-pae"])
 def test_counted_time_is_the_same_in_compiled_code(kernel: str, tmp_path: Path) -> None:
-    """Interrupts land at the same instructions, whether blocks are compiled or interpreted."""
+    """Interrupts land at the same instructions, whether blocks are compiled or interpreted, or the one and then the other."""
     case = next(case for case in CASES if case.name == f"exercise-{kernel}")
     args = f"{case.args} {runner.STEADY}"
     found = [runner.run(dataclasses.replace(case, args=f"-accel tcg,jit={jit} {args}"), FILES, tmp_path) for jit in ("on", "off")]
     assert found[0] == found[1]
+    package = tmp_path / "jitswitch-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: jitswitch\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[pcemu.devices]\njit-switch = jitswitch:JitSwitch\n")
+    (tmp_path / "jitswitch.py").write_text(SWITCH)
+    case = dataclasses.replace(case, args=f"-device jit-switch {args}", path=[str(tmp_path)])
+    assert runner.run(case, FILES, tmp_path) == found[0]
+    switches = (tmp_path / "switches").read_text().split()
+    assert len(switches) > 10
+    assert {"True", "False"} == set(switches)
 
 
 @pytest.mark.boot

@@ -28,6 +28,22 @@ def test_commands_from_a_pipe() -> None:
     assert text.endswith("quit\r\n")
 
 
+def test_compiled_code_switched() -> None:
+    def session(*accel: str) -> list[str]:
+        commands = b"info jit\njit on\ninfo jit\njit off\ninfo jit\njit\nquit\n"
+        done = subprocess.run([*PCEMU, "-S", "-m", "16", "-nodefaults", "-display", "none", "-monitor", "stdio", *accel],
+                              input=commands, capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stdout.decode().split("\r\n") if line.startswith(("jit ", "Error"))]
+
+    on, off = (f"jit                       {state}" for state in ("on", "off"))
+    if (found := session())[0] == on:
+        assert found[:3] == [on, on, off]
+        assert session("-accel", "tcg,jit=off")[:3] == [off, on, off], "the first compiled code may come late"
+        refused = "Error: lockstep=on compares compiled code: it cannot be switched off"
+        assert session("-accel", "tcg,lockstep=on")[:4] == [on, on, refused, on]
+
+
 def test_keys_of_nographic() -> None:
     master, slave = pty.openpty()
     before = termios.tcgetattr(slave)

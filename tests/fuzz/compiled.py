@@ -1,4 +1,4 @@
-"""One random program, run by the interpreter and by compiled code, in one go and in pieces: the final states are the same."""
+"""One random program by the interpreter, by compiled code, whole and in pieces, and by both in turn: the same final states."""
 
 from __future__ import annotations
 
@@ -32,3 +32,7 @@ def check(seed: int, count: int = 1500) -> None:
     split = run(rig(seed, True), count, Random(seed ^ 0xC0DE), drop=True)
     if found := differences(plain, split):
         raise Broken(f"seed {seed}: compiled, in pieces (after /): " + "; ".join(found[:12]))
+    mixed = rig(seed, True)
+    mixed.switches = True
+    if found := differences(plain, run(mixed, count, Random(seed ^ 0x5317C4), switch=True)):
+        raise Broken(f"seed {seed}: compiled here and there (after /): " + "; ".join(found[:12]))

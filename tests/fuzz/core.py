@@ -80,8 +80,9 @@ def build(seed: int, tb_size: int = 1 << 22) -> tuple[Rig, Random]:
     return rig, rng
 
 
-def run(rig: Rig, count: int, pieces: Random | None = None, drop: bool = False) -> Outcome:
-    """At most `count` instructions. With `pieces` in portions of any size; with `drop` forgetting translations between them."""
+def run(rig: Rig, count: int, pieces: Random | None = None, drop: bool = False, switch: bool = False) -> Outcome:
+    """At most `count` instructions. With `pieces` in portions of any size; with `drop` forgetting translations between them, with
+    `switch` going from one engine to the other."""
     cpu = rig.cpu
     stuck = 0
     why = "budget"
@@ -90,6 +91,8 @@ def run(rig: Rig, count: int, pieces: Random | None = None, drop: bool = False) 
             left = min(left, pieces.choice((1, 1, 1, 2, 3, 5, 7, 30, pieces.randrange(1, 300))))
             if drop and pieces.random() < 0.3:
                 rig.memory.drop_code()
+            if switch and pieces.random() < 0.3:
+                cpu.jit = not cpu.jit
         rig.due()
         before = cpu.icount
         why = cpu.run(left)

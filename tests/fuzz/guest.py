@@ -98,6 +98,8 @@ class Probe:
             rig.memory.write(HOLE & ~0xFFF, struct.pack("<I", how & 0xFFFFFFFF))
         elif what == 10:
             rig.memory.write(TABLES + (how >> 4 & 0x1FF8), struct.pack("<I", (how & 0x7F000) | 0x67))
+        elif what == 11 and rig.switches:
+            rig.cpu.jit = not rig.cpu.jit
 
 
 class Rig:
@@ -105,6 +107,7 @@ class Rig:
 
     def __init__(self, seed: int, *, model: str = "max", tb_size: int = 1 << 22, wild: bool = True) -> None:
         self.wild = wild
+        self.switches = False   # the device switches compiled code off and on
         self.memory = Memory(reserve=1 << 22, tb_size=tb_size)
         self.low = self.memory.alloc("ram", RAM)
         self.high = self.memory.alloc("high", 0x10000)
