@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import io
 import lzma
 import os
@@ -85,7 +86,7 @@ def mirrors() -> list[str]:
 # -- fetching -----------------------------------------------------------------------------------------------------
 
 
-def fetch(url: str, sha256: str | None = None, attempts: int = 4) -> bytes:
+def fetch(url: str, sha256: str | None = None, attempts: int = 6) -> bytes:
     """The bytes behind a URL, with a few attempts on errors that pass, and the hash checked."""
     for attempt in range(attempts):
         try:
@@ -95,7 +96,7 @@ def fetch(url: str, sha256: str | None = None, attempts: int = 4) -> bytes:
         except urllib.error.HTTPError as error:
             if error.code < 500 or attempt == attempts - 1:
                 raise FetchError(f"{url}: {error}") from error
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, http.client.HTTPException) as error:  # the last: a connection that ended in the middle
             if attempt == attempts - 1:
                 raise FetchError(f"{url}: {error}") from error
         time.sleep(2**attempt)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from pcemu.machine.fds import Descriptors
+
+PATIENCE = 120.0            # seconds until() waits: only there to end a test that hangs
 
 
 class StoppedClock:
@@ -44,12 +47,12 @@ class LoopHost:
 
     def until(self, condition: Any) -> None:
         """Turn the loop until something has happened on the other side of a pipe or socket."""
-        for _ in range(1000):
-            if condition():
-                return
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError("nothing happened")
             self.loop.call_later(0.005, self.loop.stop)
             self.loop.run_forever()
-        raise AssertionError("nothing happened")
 
     def close(self) -> None:
         for device in reversed(list(self.chardevs.values())):

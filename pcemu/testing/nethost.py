@@ -3,7 +3,7 @@
     host = NetHost()                     # the clock stands still: host.advance(ns) moves it and runs its timers
     host = NetHost(real=True)            # the clock is the host's
     host.turn()                          # what the loop has to do now, and timers that are due
-    host.until(lambda: ..., seconds=10)  # turn, waiting for files, until something is so
+    host.until(lambda: ...)              # turn, waiting for files, until something is so
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pcemu.machine.clock import MachineClock
 from pcemu.qom.timer import NEVER
 
 from .fakes import FakeClock
-from .loophost import LoopHost
+from .loophost import PATIENCE, LoopHost
 
 
 class HostClock(FakeClock):
@@ -66,7 +66,7 @@ class NetHost(LoopHost):
         self.clock.core.advance_to(target)
         self.turn(1)
 
-    def until(self, condition: Callable[[], Any], seconds: float = 10) -> None:
+    def until(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:

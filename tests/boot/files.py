@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import subprocess
+import tempfile
 from pathlib import Path
 
 from scripts import guests, mkinitramfs
@@ -27,15 +28,16 @@ def _image(name: str) -> Path:
 
 def _assembled(name: str) -> Path:
     """guests/NAME.S, linked at 1 MiB: a Multiboot kernel of a few instructions."""
-    elf = BUILT / f"{name}.elf"
-    elf.parent.mkdir(parents=True, exist_ok=True)
-    command = ["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none,-Ttext-segment=0x100000",
-               f"-I{HERE / 'guests'}", "-o", str(elf), str(HERE / "guests" / f"{name}.S")]  # fmt: skip
-    subprocess.run(command, check=True)
-    return elf
+    with tempfile.TemporaryDirectory() as directory:
+        elf = Path(directory, "elf")
+        command = ["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none,-Ttext-segment=0x100000",
+                   f"-I{HERE / 'guests'}", "-o", str(elf), str(HERE / "guests" / f"{name}.S")]  # fmt: skip
+        subprocess.run(command, check=True)
+        return _store(f"{name}.elf", elf.read_bytes())
 
 
 def _store(name: str, data: bytes) -> Path:
+    """In the cache, whole from one moment to the next: another process may just read what was there."""
     path = BUILT / name
     if not (path.exists() and path.read_bytes() == data):
         write_atomically(path, data)

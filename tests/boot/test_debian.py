@@ -100,8 +100,8 @@ class Guest:
         return self.console.out[begin : self.console.seen].removesuffix("END").strip()
 
     def wait(self, condition: str) -> None:
-        """Until a command in the guest succeeds, or ten seconds have passed there."""
-        assert self.run(f"for i in $(seq 100); do {condition} && break; sleep 0.1; done; {condition}"), condition
+        """Until a command in the guest succeeds, or minutes have passed there: it gets what a busy host leaves it."""
+        assert self.run(f"for i in $(seq 3000); do {condition} && break; sleep 0.1; done; {condition}"), condition
 
     def power_off(self) -> None:
         self.console.send("systemctl poweroff -f\n")

@@ -15,7 +15,7 @@ PCEMU = [sys.executable, "-m", "pcemu"]
 def test_commands_from_a_pipe() -> None:
     commands = b"info status\np $pc\nx /1i $pc\ninfo registers\ninfo qtree\ncont\nstop\ninfo status\nquit\n"
     done = subprocess.run([*PCEMU, "-S", "-m", "16", "-nodefaults", "-display", "none", "-monitor", "stdio"],
-                          input=commands, capture_output=True, timeout=120)
+                          input=commands, capture_output=True, timeout=600)
     text = done.stdout.decode()
     assert done.returncode == 0, done.stderr
     assert text.startswith("pcemu ")
@@ -53,7 +53,7 @@ def test_keys_of_nographic() -> None:
     def expect(text: bytes) -> None:
         nonlocal output
         while text not in output:
-            assert select.select([master], [], [], 60)[0], output
+            assert select.select([master], [], [], 300)[0], output
             output += os.read(master, 4096)
         output = output.split(text, 1)[1]
 
@@ -70,7 +70,7 @@ def test_keys_of_nographic() -> None:
         expect(b"(qemu) ")
         os.write(master, b"\x03\x01x")
         expect(b"pcemu: Terminated")
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0
         assert termios.tcgetattr(slave) == before
     finally:
         if process.poll() is None:

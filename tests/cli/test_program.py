@@ -16,7 +16,7 @@ import pytest
 
 from pcemu.cli import main
 
-TIMEOUT = 60
+TIMEOUT = 600
 ROOT = str(Path(__file__).resolve().parents[2])
 PATH = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH", ""))))
 ENV = {**os.environ, "PYTHONPATH": PATH}

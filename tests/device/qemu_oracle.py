@@ -37,7 +37,7 @@ class Poked:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
+        self.socket.settimeout(300)
         while True:             # the socket appears before it listens
             assert self.process.poll() is None, "qemu did not start"
             try:
@@ -179,7 +179,7 @@ def scripted(where: Path, steps: list[Step], shift: int, *options: str) -> list[
         [QEMU, "-M", "pc", "-accel", "tcg", "-icount", f"shift={shift},sleep=off", "-nodefaults", "-display", "none",
          "-bios", str(where / "script.rom"), "-chardev", f"file,id=log,path={log}", "-device", "isa-debugcon,chardev=log",
          "-device", "isa-debug-exit,iobase=0xf4,iosize=1", *options],
-        check=False, timeout=120, stderr=subprocess.DEVNULL,
+        check=False, timeout=600, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     data = log.read_bytes()
     assert len(data) == 5 * len(steps), f"{len(data)} bytes for {len(steps)} steps"

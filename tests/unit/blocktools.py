@@ -22,14 +22,14 @@ needs_qemu_img = pytest.mark.skipif(QEMU_IMG is None or QEMU_IO is None, reason=
 
 
 def qemu_img(*arguments: object, status: int = 0) -> str:
-    done = subprocess.run(["qemu-img", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["qemu-img", *map(str, arguments)], capture_output=True, text=True, timeout=600)
     assert done.returncode == status, f"qemu-img {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
 def qemu_io(path: Path, *commands: str, fmt: str = "qcow2") -> str:
     words = [word for command in commands for word in ("-c", command)]
-    done = subprocess.run(["qemu-io", "-f", fmt, *words, str(path)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["qemu-io", "-f", fmt, *words, str(path)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -575,7 +575,7 @@ def test_nbd(host: Host, tmp_path: Path, way: str) -> None:
             port = free.getsockname()[1]
         place = ["-b", "127.0.0.1", "-p", str(port)]
     subprocess.run(["qemu-nbd", "-f", "qcow2", "-x", "disk", "--discard=unmap", "--pid-file", pid, "--fork", *place, path],
-                   check=True, timeout=60)  # fmt: skip
+                   check=True, timeout=600)  # fmt: skip
     name = {"unix": f"nbd:unix:{where}:exportname=disk", "url": f"nbd+unix:///disk?socket={where}"}
     host.start("-drive", f"file={name[way] if way != 'tcp' else f'nbd://127.0.0.1:{port}/disk'},format=raw,if=none,id=d,discard=unmap")
     backend = host.drives["d"]
@@ -594,7 +594,7 @@ def test_nbd(host: Host, tmp_path: Path, way: str) -> None:
     assert read(backend, 65536, 65536) == bytes(65536)
     server = os.pidfd_open(int(pid.read_text()))
     block_options.close(host)
-    assert select.select([server], [], [], 60)[0]  # it ends with its only client
+    assert select.select([server], [], [], 300)[0]  # it ends with its only client
     os.close(server)
     clean(path)
     with open_qcow2(path) as node:
@@ -615,7 +615,7 @@ class Server:
         def run() -> None:
             connection, _ = self.socket.accept()
             with connection:
-                connection.settimeout(10)
+                connection.settimeout(300)
                 with contextlib.suppress(OSError):
                     for answer in answers:
                         connection.sendall(answer)
@@ -651,10 +651,10 @@ REPLY = bytes.fromhex("0003e889045565a900000007")
 def test_nbd_servers_that_misbehave(host: Host, tmp_path: Path, answers: list[bytes], text: str) -> None:
     path = tmp_path / "s"
     server = Server(path, *answers)
-    server.socket.settimeout(10)
+    server.socket.settimeout(300)
     with pytest.raises(BlockError, match=text):
         host.start("-blockdev", f"nbd,node-name=n,server.type=unix,server.path={path}")
-    server.thread.join(20)
+    server.thread.join(300)
     server.socket.close()
 
 

@@ -28,7 +28,7 @@ def host() -> Iterator[Host]:
 def unix_client(path: Path) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
     client.connect(str(path))
-    client.settimeout(10)
+    client.settimeout(300)
     return client
 
 
@@ -211,7 +211,7 @@ def test_telnet(host: Host) -> None:
     got, events = watch(device)
     port = int(device.describe().split(":")[3].split(",")[0])
     client = socket.create_connection(("127.0.0.1", port))
-    client.settimeout(10)
+    client.settimeout(300)
     host.until(lambda: events == ["opened"])
     assert client.recv(100) == telnet_module.GREETING
     device.write(b"a\xffb")
@@ -253,7 +253,7 @@ def test_pty(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     host.until(lambda: events == ["opened"])
     assert device.describe() == f"pty:{device.name}"
     host.turn()
-    assert select.select([slave], [], [], 10)[0]
+    assert select.select([slave], [], [], 300)[0]
     assert os.read(slave, 100) == b"hello"
     os.write(slave, b"\x03typed\n")     # raw: no signal, no echo, no translation
     host.until(lambda: b"".join(got) == b"\x03typed\n")

@@ -51,7 +51,7 @@ class Session:
 
     def expect(self, text: bytes) -> None:
         while text not in self.output:
-            assert select.select([self.master], [], [], 20)[0], self.output
+            assert select.select([self.master], [], [], 300)[0], self.output
             self.output += os.read(self.master, 1000)
 
     def lflag(self) -> int:
@@ -63,7 +63,7 @@ class Session:
 
     def until_restored(self) -> None:
         """The guardian works behind the back of a process that died: give it its moment."""
-        for _ in range(2000):
+        for _ in range(60_000):
             if self.restored():
                 return
             select.select([], [], [], 0.005)
@@ -99,7 +99,7 @@ def test_raw_mode_and_restoration_on_close(session: Any) -> None:
     assert not s.lflag() & (termios.ICANON | termios.ECHO | termios.ISIG)
     os.write(s.master, b"\x03\x1aq")        # Ctrl-C and Ctrl-Z are the guest's
     s.expect(rb"b'\x03\x1aq'")
-    assert s.process.wait(20) == 0
+    assert s.process.wait(300) == 0
     assert s.restored()
 
 
@@ -109,14 +109,14 @@ def test_signals_on_leaves_ctrl_c_to_pcemu(session: Any) -> None:
     assert s.lflag() & termios.ISIG
     os.write(s.master, b"\x03")
     s.expect(b"KeyboardInterrupt")
-    s.process.wait(20)
+    s.process.wait(300)
     assert s.restored()
 
 
 @pytest.mark.parametrize("body", ["raise RuntimeError('a bug')", "sys.exit(3)"])
 def test_restoration_when_nobody_closes(session: Any, body: str) -> None:
     s = session("host.turn(); " + body)
-    s.process.wait(20)
+    s.process.wait(300)
     assert s.restored()
 
 
@@ -126,7 +126,7 @@ def test_restoration_on_ending_signals(session: Any, number: signal.Signals) -> 
     s.expect(b"ready")
     assert not s.restored()
     s.process.send_signal(number)
-    assert s.process.wait(20) == -number
+    assert s.process.wait(300) == -number
     assert s.restored()
 
 
@@ -135,7 +135,7 @@ def test_restoration_when_the_process_just_dies(session: Any, number: signal.Sig
     s = session(FOREVER, leader=False)     # (a terminal whose session leader dies is hung up by the kernel)
     s.expect(b"ready")
     s.process.send_signal(number)
-    assert s.process.wait(20) == -number
+    assert s.process.wait(300) == -number
     s.until_restored()
 
 
@@ -146,7 +146,7 @@ def test_suspended_and_continued(session: Any) -> None:
     assert os.waitid(os.P_PID, s.process.pid, os.WSTOPPED | os.WNOWAIT) is not None
     assert s.restored()
     s.process.send_signal(signal.SIGCONT)
-    for _ in range(2000):
+    for _ in range(60_000):
         if not s.restored():
             break
         select.select([], [], [], 0.005)
@@ -154,7 +154,7 @@ def test_suspended_and_continued(session: Any) -> None:
 
 
 def run(body: str, **kwargs: Any) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-c", PROGRAM % ("on", body)], capture_output=True, timeout=60, **kwargs)
+    return subprocess.run([sys.executable, "-c", PROGRAM % ("on", body)], capture_output=True, timeout=600, **kwargs)
 
 
 def test_input_from_a_pipe_and_its_end() -> None:
@@ -193,7 +193,7 @@ def test_a_reader_that_leaves_is_no_reason_to_fail() -> None:
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
     assert b"output lost" in process.stderr.read()
-    assert process.wait(20) == 0
+    assert process.wait(300) == 0
 
 
 def test_one_stdio_a_process() -> None:

@@ -51,7 +51,7 @@ class Client:
         """The next packet that comes."""
         while not (found := re.search(rb"\$([^#]*)#(..)", bytes(self.sent))):
             self.news.clear()
-            await asyncio.wait_for(self.news.wait(), 30)
+            await asyncio.wait_for(self.news.wait(), 300)
         del self.sent[:found.end()]
         assert checksum(found[1]) == found[2]
         return unescape(found[1])

@@ -37,7 +37,7 @@ def img(capsys: pytest.CaptureFixture[str]) -> Tool:
 
 
 def theirs(*arguments: object) -> tuple[int, str, str]:
-    done = subprocess.run(["qemu-img", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["qemu-img", *map(str, arguments)], capture_output=True, text=True, timeout=600, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -251,7 +251,7 @@ def test_an_image_in_use_is_refused(img: Tool) -> None:
         assert 'Failed to get "write" lock' in img("snapshot", "-c", "x", path, status=1)
         assert 'Failed to get shared "write" lock' in img("info", path, status=1)
     finally:
-        process.communicate("quit\n", timeout=60)
+        process.communicate("quit\n", timeout=600)
     img("snapshot", "-c", "x", path)
 
 

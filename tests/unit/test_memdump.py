@@ -43,7 +43,7 @@ def long_mode(machine: Machine) -> None:
 
 def gdb(core: Path, *commands: str) -> str:
     arguments = [word for command in commands for word in ("-ex", command)]
-    done = subprocess.run(["gdb", "-nx", "-q", "-batch", *arguments, str(core)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["gdb", "-nx", "-q", "-batch", *arguments, str(core)], capture_output=True, text=True, timeout=600)
     return done.stdout
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 import pytest
+from hostmemory import mappings
 
 from pcemu.cli.parser import parse
 from pcemu.machine.machine import Machine
@@ -25,17 +25,6 @@ def machine(*words: str) -> Machine:
         raise
 
 
-def resident() -> int:
-    """KiB that the host has given of guests' RAM."""
-    found, ram = 0, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        if not line.split()[0].endswith(":"):
-            ram = "pcemu-ram" in line
-        elif ram and line.startswith("Rss:"):
-            found += int(line.split()[1])
-    return found
-
-
 def test_ram_of_a_backend() -> None:
     with machine("-object", "memory-backend-ram,id=big,size=48M", "-machine", "pc,memory-backend=big") as vm:
         assert vm.ram_size == 48 << 20 and vm.ram is not None and vm.ram.name == "big"
@@ -48,13 +37,10 @@ def test_ram_of_a_backend() -> None:
 
 
 def test_prealloc() -> None:
-    if not Path("/proc/self/smaps").exists():
-        pytest.skip("no /proc/self/smaps")
     for words, low, high in (((), 0, 10 << 10), (("-mem-prealloc",), 19 << 10, 30 << 10)):
-        gc.collect()                # machines of other tests
-        before = resident()
-        with machine("-m", "20", *words):
-            assert low <= resident() - before < high
+        with machine("-m", "20", *words) as vm:
+            resident = sum(int(each["Rss"].split()[0]) for each in mappings(vm))        # KiB
+            assert low <= resident < high
 
 
 def test_a_file(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ class Monitor:
 
     def end(self) -> None:
         self.ask("quit")
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=600)
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def theirs() -> Theirs:
         pytest.skip("QEMU is not installed")
     asked = '{"execute":"qmp_capabilities"}{"execute":"query-qmp-schema"}{"execute":"query-version"}{"execute":"quit"}'
     done = subprocess.run([QEMU, "-qmp", "stdio", "-display", "none", "-S", "-machine", "none"], input=asked, text=True,
-                          capture_output=True, timeout=60)  # fmt: skip
+                          capture_output=True, timeout=600)  # fmt: skip
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     version = lines[3]["return"]["qemu"]
     if (version["major"], version["minor"]) != (7, 2):
@@ -171,7 +171,7 @@ def test_what_is_missing_has_a_reason(theirs: Theirs) -> None:
 def test_what_the_human_monitor_lacks_has_a_reason(theirs: Theirs) -> None:
     assert QEMU is not None
     command = [QEMU, "-monitor", "stdio", "-display", "none", "-S", "-machine", "none"]
-    done = subprocess.run(command, input="help\nquit\n", text=True, capture_output=True, timeout=60, check=True)
+    done = subprocess.run(command, input="help\nquit\n", text=True, capture_output=True, timeout=600, check=True)
     shown = set(re.findall(r"^([a-z][\w-]*)[|\w-]* .*-- ", done.stdout.replace("\r", ""), re.MULTILINE))
     assert len(shown) > 80
     load_commands()

@@ -147,10 +147,10 @@ class Guest(NicClient):
         found, self.packets = self.packets, []
         return found
 
-    def ask(self, frame: bytes, seconds: float = 5) -> list[Packet]:
+    def ask(self, frame: bytes) -> list[Packet]:
         """Send a frame and wait for an answer."""
         self.send(frame)
-        self.host.until(lambda: self.packets, seconds)
+        self.host.until(lambda: self.packets)
         return self.take()
 
     def wait(self, condition: Callable[[], Any]) -> list[Packet]:

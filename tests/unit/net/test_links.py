@@ -19,7 +19,7 @@ from pcemu.net import CSUM, GSO_TCPV4, NEEDS_CSUM, TSO4, NetClient, NetError, Of
 from pcemu.net.hub import QUEUED
 from pcemu.qom.errors import PcemuError
 from pcemu.qom.object import add_object
-from pcemu.testing.nethost import NetHost
+from pcemu.testing.nethost import PATIENCE, NetHost
 
 from .guest import ACK, HOST, MAC, Guest, ether, pseudo, tcp, udp, user
 from .test_user_ip import echo
@@ -264,16 +264,20 @@ def test_impaired_line(host: NetHost) -> None:
 # -- sockets --------------------------------------------------------------------------------------------------
 
 
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
+# A loopback address of this process alone: a port that was free there still is when it is asked for.
+OWN = f"127.{64 + (os.getpid() >> 16 & 63)}.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((OWN, 0))
         port: int = sock.getsockname()[1]
         return port
 
 
 def test_stream_between_two(host: NetHost) -> None:
-    port = free_port()
-    one, server = cabled(host, f"socket,id=s,listen=127.0.0.1:{port}", "a")
+    one, server = cabled(host, "socket,id=s,listen=127.0.0.1:0", "a")
+    port = server._listener.getsockname()[1]  # type: ignore[attr-defined]
     assert one.send(FRAME) and server.lost == 1
     two, client = cabled(host, f"socket,id=c,connect=127.0.0.1:{port}", "b")
     host.until(lambda: server._sock is not None and client._sock is not None and not client._connecting)  # type: ignore[attr-defined]
@@ -310,7 +314,7 @@ def test_stream_waits_for_a_full_card(host: NetHost, tmp_path: Path) -> None:
     host.until(lambda: len(card.got) == 1000)
     peer.sendall(frame[10:] + (100_000).to_bytes(4, "big"))
     host.until(lambda: len(card.got) == 1001)
-    peer.settimeout(5)
+    peer.settimeout(PATIENCE)
     host.until(lambda: not net.describe())
     assert peer.recv(1) == b""  # a length that cannot be
     peer.close()
@@ -319,10 +323,10 @@ def test_stream_waits_for_a_full_card(host: NetHost, tmp_path: Path) -> None:
 
 
 def test_datagrams(host: NetHost, tmp_path: Path) -> None:
-    a, b = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
-    one, _ = cabled(host, f"socket,id=a,udp=127.0.0.1:{b},localaddr=127.0.0.1:{a}", "a")
-    two, _ = cabled(host, f"dgram,id=b,local.type=inet,local.host=127.0.0.1,local.port={b},remote.type=inet,"
-                          f"remote.host=127.0.0.1,remote.port={a}", "b")  # fmt: skip
+    a, b = free_port(), free_port()
+    one, _ = cabled(host, f"socket,id=a,udp={OWN}:{b},localaddr={OWN}:{a}", "a")
+    two, _ = cabled(host, f"dgram,id=b,local.type=inet,local.host={OWN},local.port={b},remote.type=inet,"
+                          f"remote.host={OWN},remote.port={a}", "b")  # fmt: skip
     one.send(FRAME)
     two.full = True
     host.turn()
@@ -339,7 +343,7 @@ def test_datagrams(host: NetHost, tmp_path: Path) -> None:
 
 
 def test_multicast(host: NetHost) -> None:
-    port = free_port(socket.SOCK_DGRAM)
+    port = free_port()
     try:
         cards = [cabled(host, f"socket,id=m{i},mcast=230.0.0.1:{port},localaddr=127.0.0.1", f"c{i}")[0] for i in range(3)]
     except NetError:

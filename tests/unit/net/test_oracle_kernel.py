@@ -29,7 +29,7 @@ import hashlib, os, socket, sys, threading
 host, port, size, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 good = []
 def run():
-    with socket.create_connection((host, port), 60) as sock:
+    with socket.create_connection((host, port), 600) as sock:
         data = os.urandom(size)
         threading.Thread(target=lambda: (sock.sendall(data), sock.shutdown(socket.SHUT_WR))).start()
         got = bytearray()
@@ -104,7 +104,7 @@ def net() -> Iterator[Any]:
 def run(host: NetHost, address: str, port: int, size: int, count: int) -> int:
     command = ["ip", "netns", "exec", NAMESPACE, sys.executable, "-c", CLIENT, address, str(port), str(size), str(count)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        host.until(lambda: process.poll() is not None, seconds=100)
+        host.until(lambda: process.poll() is not None, seconds=600)
         assert process.stdout is not None
         return int(process.stdout.read())
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pcemu.net import NicClient, connect, options
-from pcemu.testing.nethost import NetHost
+from pcemu.testing.nethost import PATIENCE, NetHost
 
 from .guest import ACK, DNS, GUEST, HOST, MAC, SYN, Packet, read, tcp, udp, user
 from .test_user_ip import LINK_LOCAL, answer_of, arp, dhcp, echo, icmp6, inet6, request
@@ -81,7 +81,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
              "-netdev", "hubport,id=h0,hubid=1,netdev=u", "-netdev", f"socket,id=s,connect=127.0.0.1:{port}",
              "-netdev", "hubport,id=h1,hubid=1,netdev=s"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         try:
-            listener.settimeout(20)
+            listener.settimeout(PATIENCE)
             sock = listener.accept()[0]
             host = NetHost()
             far = options.create(host, options.pairs(f"socket,id=far,fd={sock.detach()}"))
@@ -133,9 +133,10 @@ def test_tftp(both: Both) -> None:
 
 
 def test_closed_ports(both: Both) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
+    with socket.socket() as closed:  # nobody else gets the port, and nobody listens on it
+        closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    theirs, ours = both.ask(tcp(5000, port, 77, 0, SYN), lambda packet: packet.protocol == 6)
+        theirs, ours = both.ask(tcp(5000, port, 77, 0, SYN), lambda packet: packet.protocol == 6)
     assert (ours.flags, ours.ack, ours.source, ours.sport) == (theirs.flags, theirs.ack, theirs.source, theirs.sport)
     theirs, ours = both.ask(tcp(5001, port, 77, 99, ACK), lambda packet: packet.protocol == 6)
     assert (ours.flags, ours.seq) == (theirs.flags, theirs.seq)
@@ -152,7 +153,7 @@ def test_open_port(both: Both) -> None:
 def test_udp_echo(both: Both) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
-        server.settimeout(5)
+        server.settimeout(PATIENCE)
         both.qemu.send(udp(5000, server.getsockname()[1], b"hello"))
         both.ours.send(udp(5000, server.getsockname()[1], b"hello"))
         both.host.turn()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pcemu.net.user import add_forward, remove_forward, stack
-from pcemu.testing.nethost import NetHost
+from pcemu.testing.nethost import PATIENCE, NetHost
 
 from .guest import DNS, GUEST, HOST, MAC, ROUTER_MAC, checksum, ether, ip, pseudo, read, udp, user
 
@@ -173,7 +173,7 @@ def test_restricted_dhcp_has_no_router(host: NetHost) -> None:
 def server() -> Any:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE)
         yield sock
 
 
@@ -210,9 +210,10 @@ def test_port_unreachable(host: NetHost) -> None:
     card, _ = user(host)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
+        sock.connect(sock.getsockname())  # nobody else gets the port, and it hears only itself
         port = sock.getsockname()[1]
-    card.send(udp(5000, port, b"question"))
-    host.until(lambda: card.packets)
+        card.send(udp(5000, port, b"question"))
+        host.until(lambda: card.packets)
     (answer,) = card.take()
     assert (answer.protocol, answer.source, answer.body[:2]) == (1, HOST, b"\x03\x03")
     assert answer.body[8 + 12 : 8 + 20] == GUEST + HOST and answer.body[28:32] == struct.pack(">HH", 5000, port)
@@ -267,7 +268,7 @@ def test_udp_forward(host: NetHost) -> None:
     (listener,) = net.udp.listeners
     port = listener.sock.getsockname()[1]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(5)
+        client.settimeout(PATIENCE)
         client.connect(("127.0.0.1", port))
         client.send(b"hello")
         host.until(lambda: card.packets)
@@ -398,12 +399,16 @@ def test_dhcp6_information(host: NetHost) -> None:
 
 def test_udp6(host: NetHost) -> None:
     card, _ = user(host)
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+    try:
+        made = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    except OSError:
+        pytest.skip("the host has no IPv6")
+    with made as sock:
         try:
             sock.bind(("::1", 0))
         except OSError:
             pytest.skip("the host has no IPv6")
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE)
         card.send(udp(5000, sock.getsockname()[1], b"question", GUEST6, HOST6))
         _data, peer = sock.recvfrom(100)
         sock.sendto(b"answer", peer)
