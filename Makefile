@@ -19,12 +19,13 @@ INITRD := $(GUESTS)/shell-amd64.img
 # Pass more options to the demo: make demo ARGS="-cpu Nehalem -d int"
 ARGS ?=
 
-.PHONY: help venv build firmware guests demo tour test test-fast boot lint types bench soak asan docs clean clean-cache
+.PHONY: help venv build firmware guests demo tour test test-interpreted test-fast boot lint types bench soak asan docs clean clean-cache
 
 help:
 	@echo "make demo        build, fetch a Debian kernel and busybox, boot them to a shell (Ctrl-A x leaves)"
 	@echo "make tour        build, run the built-in guest: no download"
 	@echo "make test        all rings of tests           make test-fast   those that need no guest kernels"
+	@echo "make test-interpreted  with nothing compiled (part of make test)"
 	@echo "make lint types  ruff, cython-lint; mypy      make bench       pcemu, QEMU and Bochs side by side"
 	@echo "make soak        the tests that take hours    make docs        docs/_build/html"
 	@echo "make asan        the core's tests under the address and undefined-behaviour sanitizers"
@@ -68,9 +69,16 @@ tour: build
 BOTH := tests/asm tests/diff/test_x87.py tests/diff/test_x87_control.py tests/diff/test_integer.py tests/diff/test_integer32.py tests/diff/test_sse.py tests/diff/test_sse_memory.py \
 	tests/diff/test_avx.py tests/diff/test_avx_memory.py tests/fuzz
 
+INTERPRETED = PCEMU_JIT=off $(PY) -m pytest -q -n $(JOBS) tests
+
 test: build guests
 	@$(PY) -m pytest -q -n $(JOBS) tests
 	@PCEMU_JIT=1 $(PY) -m pytest -q -n $(JOBS) $(BOTH)
+	@$(INTERPRETED)
+
+# The suite with nothing compiled.
+test-interpreted: build guests
+	@$(INTERPRETED)
 
 test-fast: build
 	@$(PY) -m pytest -q -n $(JOBS) -m "not fetch" tests

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import signal
 import sys
 from pathlib import Path
@@ -24,9 +26,20 @@ def pytest_configure(config: pytest.Config) -> None:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     config.addinivalue_line("markers", "soak: takes minutes to hours; runs with --soak only")
+    config.addinivalue_line("markers", "compiled: looks at compiled code, or compares with it")
+
+
+def why_nothing_is_compiled() -> str:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return "code is compiled for x86-64 only"
+    return "PCEMU_JIT=off" if os.environ.get("PCEMU_JIT") == "off" else ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if reason := why_nothing_is_compiled():
+        for item in items:
+            if item.get_closest_marker("compiled"):
+                item.add_marker(pytest.mark.skip(reason=reason))
     if config.getoption("--soak"):
         return
     kept = [item for item in items if "soak" not in item.keywords]

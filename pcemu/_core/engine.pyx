@@ -971,9 +971,12 @@ cdef class CpuCore:
     def enable_jit(self, u64 size=<u64>32 << 20, u32 heat=0):
         """Compile hot blocks for the host, into `size` bytes; heat: executions before that (0: as measured best).
 
-        False where it cannot be done: another processor than x86-64, or no executable memory. Before the first run().
+        False where it cannot be done: another processor than x86-64, no executable memory, or PCEMU_JIT=off in the
+        environment. Before the first run().
         """
         cdef Mach* m = self.memory.m
+        if os.environ.get("PCEMU_JIT", "") == "off":
+            return False
         if m.code_rx is NULL and not jit_init(m, size):
             return False
         if heat:

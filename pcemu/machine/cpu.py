@@ -23,9 +23,9 @@ def add_cpu(machine: Machine, default: str) -> Any:
     cpu = machine.core.Cpu(machine.memory, machine.io, machine.clock.core, model, seed=machine.config.seed)
     if machine.config.lockstep:
         if not cpu.lockstep(size=(machine.config.tb_size or 32) << 20):
-            raise PcemuError("lockstep=on: nothing is compiled on this host")
+            raise PcemuError("lockstep=on: nothing is compiled on this host, or with PCEMU_JIT=off")
     elif machine.config.jit:
-        switch_jit(machine, cpu, True)  # False on other hosts than x86-64: interpreted then
+        switch_jit(machine, cpu, True)  # False: interpreted then
     cpu.msr_hook = partial(note_msr, machine)
     machine.cpus.append(cpu)
     machine.cpu_models.append(model)

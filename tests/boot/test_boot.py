@@ -70,6 +70,7 @@ def test_counted_time_repeats_linux(tmp_path: Path) -> None:
     _twice(args, r"\[ *[0-9.]+\] reboot: Power down", tmp_path)
 
 
+@pytest.mark.compiled
 @pytest.mark.boot
 @pytest.mark.fetch
 @pytest.mark.slow

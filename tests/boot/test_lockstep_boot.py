@@ -13,6 +13,7 @@ from pcemu.cli.main import parse
 from pcemu.machine.machine import Machine
 
 FILES = Files()
+pytestmark = [pytest.mark.compiled, pytest.mark.boot, pytest.mark.fetch]
 GUESTS = {"cloud": ("exercise-amd64", 256), "amd64": ("exercise-amd64", 256), "686": ("exercise-i386", 64),
           "686-pae": ("exercise-i386", 256)}
 
@@ -35,15 +36,11 @@ def _boot(kernel: str, initrd: str, megabytes: int, directory: Path) -> None:
     assert stats["lockstep_compared"] >= 0.999 * stats["lockstep_instructions"]
 
 
-@pytest.mark.boot
-@pytest.mark.fetch
 @pytest.mark.slow
 def test_lockstep_boots_linux(tmp_path: Path) -> None:
     _boot("cloud", *GUESTS["cloud"], tmp_path)
 
 
-@pytest.mark.boot
-@pytest.mark.fetch
 @pytest.mark.soak
 @pytest.mark.parametrize("kernel", GUESTS)
 def test_soak_lockstep_boots_every_kernel(kernel: str, tmp_path: Path) -> None:

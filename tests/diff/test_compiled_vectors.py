@@ -9,7 +9,7 @@ import pytest
 
 from . import rig
 
-pytestmark = rig.needs_x86_64
+pytestmark = [rig.needs_x86_64, pytest.mark.compiled]
 
 BUSY = "addps xmm1, xmm2; paddd xmm3, xmm1; mulsd xmm12, xmm13"       # three registers whose places in memory are out of date
 WIDE = "vaddps ymm1, ymm1, ymm2; vpaddd ymm3, ymm3, ymm1; vmulsd xmm12, xmm12, xmm13"     # ... upper halves of two, zeros in one's

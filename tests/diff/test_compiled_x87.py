@@ -11,7 +11,7 @@ import pytest
 
 from . import rig
 
-pytestmark = rig.needs_x86_64
+pytestmark = [rig.needs_x86_64, pytest.mark.compiled]
 
 SEEDS = int(os.environ.get("PCEMU_X87_SEEDS", "150"))
 ARITH = ("add", "mul", "sub", "subr", "div", "divr")

@@ -130,3 +130,11 @@ def test_flags_behind_an_operand_that_the_handler_fetched(snippet: Any, insn: st
     compiled, stats = run(snippet, code, 2)
     assert compiled == plain
     assert stats["compiled"]
+
+
+def test_the_environment_switches_it_off(snippet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PCEMU_JIT", "off")
+    _, cpu = snippet.make(snippet.assemble("mov ecx, 1000; 1: dec ecx; jnz 1b"), "max")
+    assert not cpu.enable_jit(heat=1) and not cpu.lockstep()
+    assert cpu.run(10_000) == "halted"
+    assert not cpu.stats()["compiled"]
