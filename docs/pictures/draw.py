@@ -76,9 +76,10 @@ def house() -> Picture:
     p.box(690, 300, 250, 126, "chardev/", "byte streams to the host: stdio, file,", "pty, socket, pipe, ringbuf; mux;",
           "back pressure both ways", fill=PYTHON)
     p.box(20, 500, 920, 128, "_core/   compiled (Cython), runs without the GIL", fill=CORE)
-    inner = (("isa/ -> decode", "the table; guest", "bytes to ops"), ("blocks", "cache by physical", "address and mode"),
+    inner = (("isa/ -> decode", "the table; guest", "bytes to ops"),
+             ("translate blocks", "cache by physical", "address and mode"),
              ("x_alu x_flow ...", "handlers: the", "semantics"), ("mmu tlb physmem", "TLB, walks, ports,", "physical map"),
-             ("interrupts", "delivery, tasks,", "segments"), ("engine", "run loop, budget,", "Clock, Cpu"))
+             ("interrupts", "delivery, tasks,", "segments"), ("runloop engine", "budget, turns;", "Clock, Cpu"))
     for i, (title, *lines) in enumerate(inner):
         p.box(35 + 151 * i, 532, 138, 66, title, *lines)
     p.text(35, 618, "state.pxd: struct Cpu, Op, Block, Mach -- what all of these share", size=11, color=PALE)

@@ -1,8 +1,8 @@
 """What a debugger (gdbstub.py) has asked of a CPU: where to stop, and which memory to watch.
 
 None of it costs anything where it is not. Before an instruction at a breakpoint a block ends, and the next one begins with an op
-that asks breakpoint_at() (engine.pyx); all other blocks are as they were. A page with a watched byte is not in the read and write TLB, so
-that an access there takes the slow path, which compares addresses (mmu.pyx).
+that asks breakpoint_at() (translate.pyx); all other blocks are as they were. A page with a watched byte is not in the read and write
+TLB, so that an access there takes the slow path, which compares addresses (mmu.pyx).
 """
 from pcemu._core.state cimport *
 
@@ -21,6 +21,10 @@ cdef struct Debugger:       # lies in Cpu.stops
     u32 n_watch
     u32 hit                 # a watched access was made: number of the Watch, counted from 1
     u64 filter[16]          # a bit for the low ten bits of each of `stops`
+
+cdef set_breakpoints(Cpu* c, set new)
+cdef set_watches(Cpu* c, list watches)
+cdef void forget(Cpu* c) noexcept
 
 
 cdef inline Debugger* dbg(Cpu* c) noexcept nogil:

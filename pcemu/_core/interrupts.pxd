@@ -28,5 +28,14 @@ cdef inline bint rf_set(Cpu* c) noexcept nogil:
 cdef inline bint dr7_any(Cpu* c) noexcept nogil:
     return (c.dr[7] & 0xFF) != 0
 
+
+cdef inline bint code_breakpoints(Cpu* c) noexcept nogil:
+    """Is an execution breakpoint enabled in DR7?"""
+    cdef int i
+    for i in range(4):
+        if c.dr[7] >> (2 * i) & 3 and not c.dr[7] >> (16 + 4 * i) & 3:
+            return 1
+    return 0
+
 # DR6 bits of the enabled breakpoints that [addr, addr + size) hits, of a kind: 0 execution, 1 data write, 2 I/O, 3 data access
 cdef u32 breakpoint_hits(Cpu* c, u64 addr, u64 size, u32 kind) noexcept nogil

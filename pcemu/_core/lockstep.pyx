@@ -19,9 +19,12 @@ from libc.string cimport memcmp, memcpy
 
 from pcemu._core.access cimport *
 from pcemu._core.decode cimport handler_name
+from pcemu._core.interrupts cimport rf_set
 from pcemu._core.jit cimport jit_mode
+from pcemu._core.runloop cimport run_ops, shadow_now, take_back, unset_jckey
 from pcemu._core.simd cimport fp_enter, fp_leave
 from pcemu._core.state_regs cimport state_fields
+from pcemu._core.translate cimport lookup
 from pcemu._core.undo cimport *
 from pcemu._core.x87 cimport ferr
 from pcemu._core cimport blocks, physmem, tlb
@@ -29,8 +32,6 @@ from pcemu._core cimport blocks, physmem, tlb
 cdef enum:
     RUN = 1000              # instructions
     BEYOND = 512            # compiled code may pay for so many behind the place where the handlers came to an end
-
-cdef u64 NO_KEY = ~<u64>0
 
 
 class LockstepDifference(Exception):
@@ -45,10 +46,9 @@ cdef inline Lock* lock_of(Cpu* c) noexcept nogil:
     return <Lock*>c.lock
 
 
-cdef bint lock_start(Cpu* c, LookupFn lookup) noexcept:
+cdef bint lock_start(Cpu* c) noexcept:
     if c.lock is NULL and not lock_init(c):
         return 0
-    lock_of(c).lookup = <void*>lookup
     lock_of(c).began = c.icount_end - <u64>c.budget
     return 1
 
@@ -129,14 +129,6 @@ cdef void undo(Cpu* c) noexcept nogil:
 
 # ====================================================================================================== passes
 
-cdef void back_to(Cpu* c) noexcept nogil:
-    """As the engine's take_back()."""
-    c.budget += c.cur.n_ops - <u32>(c.fault_op - c.cur.ops)
-    c.pc = c.r[R_PC] + c.fault_op.pcoff
-    if not c.mode & M_CODE64:
-        c.pc = <u32>c.pc
-
-
 cdef inline bint goes_on(Cpu* c) noexcept nogil:
     """After EXIT_PC: would the engine enter the next block without looking at anything?"""
     if c.pending & ~<u32>PEND_INTR or c.pending and c.eflags & F_IF:
@@ -148,11 +140,9 @@ cdef s64 one_pass(Cpu* c, u32 which, s64 limit, bint exactly, bint* hard) noexce
     """Run up to `limit` instructions; how many retired. exactly: to the last of them, else to where a block does not fit.
     hard: something else than the limit ended it."""
     cdef Lock* k = lock_of(c)
-    cdef LookupFn lookup = <LookupFn>k.lookup
     cdef u64 end = c.icount_end
     cdef s64 left = c.budget
     cdef Block* b
-    cdef Op* op
     cdef s64 before = limit
     cdef u32 idle = 0
     c.icount_end = end - <u64>left + <u64>limit
@@ -176,18 +166,14 @@ cdef s64 one_pass(Cpu* c, u32 which, s64 limit, bint exactly, bint* hard) noexce
         c.link = NULL
         c.step_after = 0
         if b == &c.scratch:
-            c.jckey = NO_KEY                # it comes back here
-        c.in_insn = 1
-        op = b.ops
-        while op is not NULL:
-            op = op.fn(c, op)
-        c.in_insn = 0
+            unset_jckey(c)              # it comes back here
+        run_ops(c, b.ops)
         if b == &c.scratch:
             tlb.set_jckey(c)
         if c.exit != EXIT_PC:
             hard[0] = 1
             if c.exit == EXIT_SINGLE or c.exit == EXIT_FAULT:
-                back_to(c)
+                take_back(c)
             break
         if not goes_on(c):
             hard[0] = 1
@@ -214,7 +200,7 @@ cdef bint compare(Cpu* c) noexcept nogil:
     if limit > RUN:
         limit = RUN
     if k.narrow:
-        b = (<LookupFn>k.lookup)(c, c.pc, 1)
+        b = lookup(c, c.pc, 1)
         if b is not NULL and limit > (b.unit_n if b.entry is not NULL else b.n):
             limit = b.unit_n if b.entry is not NULL else b.n
     forget_pages(k)
@@ -280,15 +266,6 @@ cdef bint lock_run(Cpu* c) noexcept nogil:
 
 # =================================================================================================== comparing
 
-cdef inline u32 held(Cpu* c) noexcept nogil:
-    """What of Cpu.shadow is in force."""
-    return c.shadow if c.shadow_at == c.icount_end - <u64>c.budget else 0
-
-
-cdef inline bint resumes(Cpu* c) noexcept nogil:
-    return c.rf_icount == c.icount_end - <u64>c.budget
-
-
 cdef bint registers_differ(Cpu* c) noexcept nogil:
     """Is any state of the two Cpus, the one that was kept and this one, not the same?"""
     cdef Cpu* s = <Cpu*>lock_of(c).first
@@ -303,7 +280,7 @@ cdef bint registers_differ(Cpu* c) noexcept nogil:
         return 1
     if s.mode != c.mode or s.cpl != c.cpl or s.mmu != c.mmu or s.pending != c.pending or s.nmi_blocked != c.nmi_blocked:
         return 1
-    if s.halted != c.halted or s.rng != c.rng or held(s) != held(c) or resumes(s) != resumes(c):
+    if s.halted != c.halted or s.rng != c.rng or shadow_now(s) != shadow_now(c) or rf_set(s) != rf_set(c):
         return 1
     # segments, tables, control and debug registers, MSRs, x87, vector registers
     if memcmp(s.seg, c.seg, <size_t>&c.feat - <size_t>&c.seg):
@@ -364,9 +341,9 @@ cdef list differing_registers(Cpu* hand, Cpu* code):
         fields.append(("fault address", <size_t>&hand.cr2_next - <size_t>hand, 8))
     for name, at, n in fields:
         if name == "interrupt_shadow":
-            a, b = held(hand), held(code)
+            a, b = shadow_now(hand), shadow_now(code)
         elif name == "rf_icount":
-            a, b = resumes(hand), resumes(code)
+            a, b = rf_set(hand), rf_set(code)
         else:
             a, b = value_at(hand, at, n), value_at(code, at, n)
         if a != b:
@@ -413,13 +390,12 @@ cdef void note(Cpu* c) noexcept with gil:
 
 cdef void report(Cpu* c, bint found) noexcept with gil:
     """Leave with a LockstepDifference. found: by the unit that was just run, else by no single one."""
-    cdef Lock* k = lock_of(c)
     cdef Block* b
     cdef Op* op
     facts = facts_of(c) if found else (<object>c.pyobj).lockstep_facts
     if found:
         undo(c)
-        b = (<LookupFn>k.lookup)(c, c.pc, 1)
+        b = lookup(c, c.pc, 1)
         if b is not NULL:
             facts["one"] = 1
             op = &b.ops[b.n_ops - b.n]

@@ -1,5 +1,6 @@
 """The mode of execution: what the control registers, segments and flags come to for decoder, TLB and jump cache."""
 from pcemu._core.state cimport *
+from pcemu._core.interrupts cimport code_breakpoints
 from pcemu._core.simd cimport fp_quiet
 from pcemu._core.tlb cimport set_jckey
 
@@ -7,14 +8,6 @@ from pcemu._core.tlb cimport set_jckey
 cdef inline bint flat_data(Seg* s) noexcept nogil:
     """Base 0, limit 4 GiB, present, writable, expand-up data."""
     return s.base == 0 and s.limit == <u32>0xffffffff and (s.flags & (DESC_P | DESC_CODE | DESC_CE | DESC_RW)) == (DESC_P | DESC_RW)
-
-
-cdef inline bint code_breakpoints(Cpu* c) noexcept nogil:
-    cdef int i
-    for i in range(4):
-        if c.dr[7] >> (2 * i) & 3 and not c.dr[7] >> (16 + 4 * i) & 3:
-            return 1
-    return 0
 
 
 cdef void update_mode(Cpu* c) noexcept nogil:
