@@ -57,11 +57,16 @@ cdef inline void put(Tlb* t, u32 s, u64 page, u8* host_page, bint global_) noexc
 
 
 cdef inline u8* l2_read(Cpu* c, u64 va, int size) noexcept nogil:
-    """What the first level has lost to a page with the same slot: host address of va for reading, now in the first level
-    again. NULL: not inside a page that the second level knows."""
+    """What the first level has lost to a page with the same slot, or knows for writing: host address of va for reading, now in
+    the first level again. NULL: not inside a page that is known."""
     cdef L2Entry* e = &c.l2[c.mmu][l2_slot(va)]
+    cdef u32 s = (va >> 12) & TLB_MASK
+    cdef TlbEntry* w = &c.tw[c.mmu].e[s]
     if va - e.tag > <u64>(4096 - size) or not e.flags & L2_READ or e.gen != c.l2_gens[e.flags & L2_GLOBAL]:
-        return NULL
+        if va - w.tag > <u64>(4096 - size):
+            return NULL
+        put(&c.tr[c.mmu], s, w.tag, w.host, (c.tw[c.mmu].state[s] & TS_GLOBAL) != 0)
+        return w.host + (va - w.tag)
     put(&c.tr[c.mmu], (va >> 12) & TLB_MASK, e.tag, e.host, e.flags & L2_GLOBAL)
     c.n_l2_hit += 1
     return e.host + (va - e.tag)

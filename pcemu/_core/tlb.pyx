@@ -223,7 +223,7 @@ cdef void fill(Cpu* c, u32 mmu, u64 va, u8* host_page, Walk* w, int acc) noexcep
     e.tag = page
     e.host = host_page
     e.gen = c.l2_gens[w.global_]
-    e.flags |= (L2_READ if acc == ACC_READ else L2_WRITE) | (L2_GLOBAL if w.global_ else 0)
+    e.flags |= L2_READ | (L2_WRITE if acc == ACC_WRITE else 0) | (L2_GLOBAL if w.global_ else 0)
 
 
 cdef u64 refill(Cpu* c, u64 va, u64 bytes) noexcept nogil:
