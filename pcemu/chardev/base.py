@@ -58,6 +58,7 @@ class Chardev:
         self.blocked = False
         self.connected = True
         self.closed = False
+        self.notice = ""                # a line for whoever made it
         self._out = bytearray()
         self._in = bytearray()
         self._writing = False           # a flush is scheduled, or the back end watches for room

@@ -39,10 +39,15 @@ def help_text() -> str:
     return "Available chardev backend types: \n" + "".join(f"  {name}\n" for name in backend_names())
 
 
-def create(machine: Any, opts: Mapping[str, Any]) -> Chardev:
+def _print(text: str) -> None:
+    print(text, end="", flush=True)
+
+
+def create(machine: Any, opts: Mapping[str, Any], say: Callable[[str], object] = _print) -> Chardev:
     """Make the character device `-chardev backend,id=...,...` describes and enter it in machine.chardevs.
 
-    `opts` holds "backend", "id" and the other options as text or typed values; it is not changed.
+    `opts` holds "backend", "id" and the other options as text or typed values; it is not changed. `say` gets what the
+    user has to know: where a pty is.
     """
     given = dict(opts)
     name = given.pop("backend", None)
@@ -63,6 +68,8 @@ def create(machine: Any, opts: Mapping[str, Any]) -> Chardev:
         typed = {key: value for key, value in typed.items() if key not in VC_OPTIONS}
     chardev = cls(machine, f"{ident}-base" if mux else ident, **typed)
     machine.chardevs[chardev.id] = chardev
+    if chardev.notice:
+        say(chardev.notice)
     if mux:
         chardev = MuxChardev(machine, ident, chardev)
         machine.chardevs[ident] = chardev

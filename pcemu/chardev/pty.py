@@ -35,7 +35,7 @@ class PtyChardev(FdChardev):
         except OSError as err:
             raise ChardevError(f"chardev '{id}': could not make a pty: {err.strerror}") from err
         os.set_blocking(self.master, False)
-        print(f"char device redirected to {self.name} (label {id})", flush=True)
+        self.notice = f"char device redirected to {self.name} (label {id})\n"
         self.connected = False
         self._poll_peer()
 

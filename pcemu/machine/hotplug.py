@@ -6,6 +6,7 @@ from typing import Any
 
 from pcemu.qom import Device, lookup
 from pcemu.qom.errors import PcemuError
+from pcemu.qom.object import check_identifier
 
 
 def add_device(machine: Any, driver: str, props: dict[str, str]) -> Device:
@@ -13,6 +14,8 @@ def add_device(machine: Any, driver: str, props: dict[str, str]) -> Device:
     from .builder import find_bus, make_device
 
     cls = lookup(driver)
+    if "id" in props:
+        check_identifier(props["id"])
     bus = find_bus(machine, cls, props.get("bus"))
     if bus is None or not bus.hotpluggable:
         name = bus.name if bus is not None else "none"

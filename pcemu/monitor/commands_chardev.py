@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 from pcemu import chardev as chardevs
@@ -140,7 +141,7 @@ def _from_backend(backend: dict[str, Any]) -> dict[str, Any]:
 
 
 def _make(ctx: Context, options: dict[str, Any]) -> dict[str, Any]:
-    made: Any = chardevs.create(ctx.machine, options)
+    made: Any = chardevs.create(ctx.machine, options, say=lambda text: None)     # the answer has it
     return {"pty": made.name} if options["backend"] == "pty" else {}
 
 
@@ -156,11 +157,18 @@ def chardev_add(ctx: Context, id: str, backend: dict[str, Any]) -> dict[str, Any
 
 
 @command("chardev-add", "args:s", params="args", help="add chardev")
-def chardev_add_text(ctx: Context, args: str) -> None:
-    chardevs.create(ctx.machine, option_pairs(args, "backend"))
+def chardev_add_text(ctx: Context, args: str) -> str:
+    return _made(ctx, option_pairs(args, "backend"))
 
 
-def _change(ctx: Context, id: str, options: dict[str, Any]) -> dict[str, Any]:
+def _made(ctx: Context, options: dict[str, Any]) -> str:
+    """Make it for somebody at the human monitor, and say where it is."""
+    said: list[str] = []
+    chardevs.create(ctx.machine, options, say=said.append)
+    return "".join(said)
+
+
+def _change(ctx: Context, id: str, options: dict[str, Any], make: Callable[[Context, dict[str, Any]], Any] = _make) -> Any:
     """A new back end for a front end that stays."""
     machine, old = ctx.machine, _find(ctx, id)
     devices = [device for device in machine.devices if getattr(device, "chardev", None) is old]
@@ -168,7 +176,7 @@ def _change(ctx: Context, id: str, options: dict[str, Any]) -> dict[str, Any]:
         raise CommandError(f"Chardev user does not support chardev hotswap: '{id}' is used by {old.owner}")
     del machine.chardevs[id]
     try:
-        result = _make(ctx, {**options, "id": id})
+        result = make(ctx, {**options, "id": id})
     except Exception:
         machine.chardevs[id] = old
         raise
@@ -183,12 +191,13 @@ def _change(ctx: Context, id: str, options: dict[str, Any]) -> dict[str, Any]:
 def chardev_change(ctx: Context, id: str, backend: dict[str, Any]) -> dict[str, Any]:
     if backend["type"] == "mux":
         raise CommandError("For mux device hotswap wasn't supported yet")
-    return _change(ctx, id, _from_backend(backend))
+    changed: dict[str, Any] = _change(ctx, id, _from_backend(backend))
+    return changed
 
 
 @command("chardev-change", "id:s,args:s", params="id args", help="change chardev")
-def chardev_change_text(ctx: Context, id: str, args: str) -> None:
-    _change(ctx, id, dict(option_pairs(args, "backend")))
+def chardev_change_text(ctx: Context, id: str, args: str) -> str:
+    return str(_change(ctx, id, dict(option_pairs(args, "backend")), _made))
 
 
 @command("chardev-remove", "id:s", params="id", help="remove chardev", qmp="chardev-remove")

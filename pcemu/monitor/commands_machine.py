@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import CommandError
+from .errors import CommandError, DeviceNotFound
 from .table import Context, command, declare_types, qmp_command
 
 declare_types("""
@@ -17,7 +17,6 @@ struct  Memdev                id?: str, size: int, merge: bool, dump: bool, prea
                               host-nodes: [int], policy: HostMemPolicy
 struct  HumanReadableText     human-readable-text: str
 struct  MouseInfo             name: str, index: int, current: bool, absolute: bool
-struct  VirtioInfo            path: str, name: str
 struct  IOThreadInfo          id: str, thread-id: int, poll-max-ns: int, poll-grow: int, poll-shrink: int, aio-max-batch: int
 enum    RebootAction          reset shutdown
 enum    ShutdownAction        poweroff pause
@@ -182,7 +181,9 @@ def input_send_event(ctx: Context, events: list[dict[str, Any]], device: str | N
     from .commands_control import key_of
 
     if device is not None:
-        raise CommandError(f"there is no display '{device[:80]}'")
+        raise DeviceNotFound(f"Device '{device[:80]}' not found")       # there are no displays
+    if ctx.machine.status not in ("running", "suspended"):
+        raise CommandError("VM not running")
     keyboard = ctx.machine.find("ps2-kbd")
     for event in events:        # all or none
         if event["type"] == "key":
@@ -251,16 +252,6 @@ def boot_set(ctx: Context, bootdevice: str) -> str:
         raise CommandError("no function defined to set boot device list for this architecture")
     machine.boot_setter(bootdevice)
     return f"boot device list now set to {bootdevice}\n"
-
-
-# ---- virtio -----------------------------------------------------------------------------------------------------------
-
-
-@command("info virtio", help="List all available virtio devices", qmp="x-query-virtio", returns="[VirtioInfo]",
-         render=lambda found: "".join(f"{each['path']} [{each['name']}]\n" for each in found) or "No VirtIO devices\n")
-def query_virtio(ctx: Context) -> list[dict[str, str]]:
-    return [{"path": ctx.machine.path_of(device), "name": device.type_name.removesuffix("-device")}
-            for device in reversed(ctx.machine.devices) if hasattr(device, "device_number")]
 
 
 # ---- ends -------------------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def qom_get(ctx: Context, path: str, property: str) -> Any:
 def set_property(ctx: Context, path: str, name: str, value: Any) -> None:
     entry = _tree(ctx).find(path).entry(name)
     if entry.set is None:
-        raise CommandError(f"Property '{name}' cannot be set")
+        raise CommandError(f"Property '{_tree(ctx).find(path).type_name}.{name}' is not writable")
     entry.set(value)
 
 
@@ -99,6 +99,8 @@ _ROOTS: dict[str, str] = {"device": "object", "bus": "object", "machine": "objec
                           "qtest-accel": "accel", "memory-backend": "object"}  # fmt: skip
 _ABSTRACT = {"device", "bus", "machine", "cpu", "chardev", "x86-cpu", "sys-bus-device", "isa-device", "pci-device",
              "generic-pc-machine", "x86-machine", "x86_64-cpu", "accel", "memory-backend"}  # fmt: skip
+_OF_DEVICES: list[dict[str, Any]] = [{"name": "parent_bus", "type": "link<bus>"}, {"name": "realized", "type": "bool"},
+                                     {"name": "hotplugged", "type": "bool"}, {"name": "hotpluggable", "type": "bool"}]
 _BUS_PARENTS = {"System": "sys-bus-device", "ISA": "isa-device", "PCI": "pci-device"}
 
 
@@ -220,9 +222,10 @@ def qom_list_properties(ctx: Context, typename: str) -> list[dict[str, Any]]:
         except PcemuError:
             raise DeviceNotFound(f"Class '{typename[:200]}' not found") from None
         return head + _declared(board.options.values())
-    for find in (lookup, lookup_object):
-        with contextlib.suppress(PcemuError):
-            return head + _declared(find(typename)._properties.values())
+    with contextlib.suppress(PcemuError):
+        return head + _OF_DEVICES + _declared(lookup(typename)._properties.values())
+    with contextlib.suppress(PcemuError):
+        return head + _declared(lookup_object(typename)._properties.values())
     if typename in type_parents():
         return head
     raise DeviceNotFound(f"Class '{typename[:200]}' not found")

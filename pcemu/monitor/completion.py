@@ -36,6 +36,10 @@ def _drives(machine: Any, typed: str) -> Iterable[str]:
     return machine.drives
 
 
+def _virtio(machine: Any, typed: str) -> Iterable[str]:
+    return [machine.path_of(device) for device in machine.devices if hasattr(device, "device_number")]
+
+
 def _events(machine: Any, typed: str) -> Iterable[str]:
     return {event for device in machine.devices for event in device.trace_events}
 
@@ -77,6 +81,7 @@ WORDS: dict[str, tuple[_Words | tuple[str, ...], ...]] = {
     "device_add": (lambda machine, typed: MODULES,), "object_add": (lambda machine, typed: OBJECTS,),
     "netdev_del": (lambda machine, typed: machine.netdevs,), "set_link": (_net_clients, _ON_OFF), "block_resize": (_drives,),
     "info block": (_drives,), "qom-list": (_paths,), "qom-get": (_paths,), "qom-set": (_paths,), "info qom-tree": (_paths,),
+    "info virtio-status": (_virtio,), "info virtio-queue-status": (_virtio,), "info virtio-queue-element": (_virtio,),
     "sendkey": (_keys,), "log": (lambda machine, typed: debug_log.ITEMS,), "watchdog_action": (_ACTIONS,),
     "trace-event": (_events, _ON_OFF), "info trace-events": (_events,), "closefd": (lambda machine, typed: machine.fds.named,),
 }  # fmt: skip

@@ -21,7 +21,7 @@ from typing import Any
 from .errors import CommandError
 
 JSON_NAMES = {"str": "string", "int": "integer", "bool": "boolean", "number": "number", "null": "null"}
-INT_MIN, INT_MAX = -(1 << 63), (1 << 64) - 1
+INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
 
 
 class InvalidType(CommandError):

@@ -13,7 +13,7 @@ from .errors import ArgumentError
 # What fills the table. Commands of a subsystem are in a module of their own.
 COMMAND_MODULES = ("commands_qmp", "commands_control", "commands_info", "commands_machine", "commands_cpus", "commands_qom",
                    "commands_memory", "commands_pages", "commands_dump", "commands_chardev", "commands_fds",
-                   "commands_balloon", "commands_block", "commands_net", "events")
+                   "commands_balloon", "commands_block", "commands_net", "commands_virtio", "events")
 
 _loaded = False
 

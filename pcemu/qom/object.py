@@ -93,6 +93,12 @@ def object_names() -> list[str]:
     return sorted(OBJECTS)
 
 
+def check_identifier(ident: str) -> None:
+    """What users may call things: a letter, then letters, digits, '-', '.' and '_'."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9\-._]*", ident):
+        raise PcemuError(f"Parameter 'id' expects an identifier, not '{ident[:80]}'")
+
+
 def add_object(machine: Any, options: Mapping[str, str]) -> UserObject:
     """Make what ``-object qom-type=T,id=ID,...`` asks for and enter it in machine.objects."""
     props = dict(options)
@@ -100,8 +106,7 @@ def add_object(machine: Any, options: Mapping[str, str]) -> UserObject:
     ident = props.pop("id", "")
     if not ident:
         raise PcemuError("Parameter 'id' is missing")
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9\-._]*", ident):
-        raise PcemuError(f"Parameter 'id' expects an identifier, not '{ident}'")
+    check_identifier(ident)
     if ident in machine.objects:
         raise PcemuError(f"Duplicate ID '{ident}' for object")
     machine.objects[ident] = made = cls(machine, ident, **props)

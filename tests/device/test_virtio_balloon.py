@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from device.virtio_driver import CONFIG, Rig
 
+from pcemu.machine.tree import Tree
 from pcemu.qom import PcemuError
 
 STATS_VQ, PAGE_POISON, REPORTING = 1 << 1, 1 << 4, 1 << 5
@@ -80,6 +81,25 @@ def test_statistics(rig: Rig) -> None:
     assert len(queue.used()) == 1
     rig.dev.set_polling_interval(0)
     assert rig.m.clock.pending() == []
+
+
+def test_statistics_are_properties(rig: Rig) -> None:
+    """guest-stats and guest-stats-polling-interval of the object tree, at the function and at the device behind it."""
+    tree = Tree(rig.m)
+    for device in (rig.pci, rig.dev):
+        node = tree.find(tree.path_of(device))
+        interval, stats = node.entry("guest-stats-polling-interval"), node.entry("guest-stats")
+        assert interval.get() == 0 and stats.set is None and interval.set is not None
+        for value, text in ((-1, "greater than zero"), (1 << 32, "too big"), ("1", "integer"), (True, "integer")):
+            with pytest.raises(PcemuError, match=text):
+                interval.set(value)
+        rig.queues[2].add([struct.pack("<HQ", 4, 1234)], [])
+        rig.queues[2].kick()
+        interval.set(2)
+        rig.m.clock.advance(1)
+        assert interval.get() == 2 and len(rig.queues[2].used()) == 1
+        assert stats.get()["stats"]["stat-free-memory"] == 1234
+        interval.set(0)
 
 
 def test_free_page_reporting(rig: Rig) -> None:

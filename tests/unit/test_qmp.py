@@ -584,6 +584,23 @@ def test_a_new_client_negotiates_anew(machine: Machine, tmp_path: Path) -> None:
 # ---- commands -------------------------------------------------------------------------------------------------------------
 
 
+def test_a_pty_is_told_in_the_answer_only(client: Client, capfd: pytest.CaptureFixture[str]) -> None:
+    """Standard output may be the monitor's own stream."""
+    assert client.run("chardev-add", id="p", backend={"type": "pty", "data": {}})["pty"].startswith("/dev/pts/")
+    assert client.run("human-monitor-command", command_line="chardev-add pty,id=p2").startswith("char device redirected to /dev/")
+    assert capfd.readouterr().out == ""
+
+
+def test_identifiers_and_integers(client: Client) -> None:
+    name, text = client.error("device_add", driver="isa-debug-exit", id="1x")
+    assert "identifier" in text and name == "GenericError"
+    assert "integer" in client.error("pmemsave", val=1 << 63, size=1, filename="/nonexistent")[1]
+    # A stopped guest takes no keys.
+    events = [{"type": "key", "data": {"down": True, "key": {"type": "qcode", "data": "a"}}}]
+    assert client.error("input-send-event", events=events) == ("GenericError", "VM not running")
+    assert client.error("input-send-event", device="x", events=events)[0] == "DeviceNotFound"
+
+
 def test_character_devices(client: Client, tmp_path: Path) -> None:
     assert client.run("chardev-add", id="f", backend={"type": "file", "data": {"out": str(tmp_path / "f")}}) == {}
     assert client.run("chardev-add", id="p", backend={"type": "pty", "data": {}})["pty"].startswith("/dev/pts/")
@@ -669,6 +686,7 @@ def test_keys_buttons_and_moves(client: Client) -> None:
     keyboard: Any = client.machine.find("ps2-kbd")
     mouse: Any = client.machine.find("ps2-mouse")
     seen: list[Any] = []
+    client.run("cont")          # a guest that is stopped takes none
     keyboard.key_event = lambda name, down: seen.append((name, down))
     mouse.mouse_event = lambda dx=0, dy=0, dz=0, buttons=0: seen.append((dx, dy, dz, buttons))
 
@@ -682,7 +700,7 @@ def test_keys_buttons_and_moves(client: Client) -> None:
     assert seen == [("ctrl", True), ("a", True), (-5, 0, 0, 0), (0, 0, 0, mouse.RIGHT), (0, 0, -1, 0)]
     seen.clear()
     assert client.error("input-send-event", events=[key("qcode", "a", True), key("qcode", "nokey", True)])[0] == "GenericError"
-    assert client.error("input-send-event", device="d", events=[])[1] == "there is no display 'd'"
+    assert client.error("input-send-event", device="d", events=[])[1] == "Device 'd' not found"
     assert client.error("input-send-event", events=[{"type": "abs", "data": {}}])[0] == "GenericError"
     assert seen == [], "all or none"
 

@@ -47,7 +47,7 @@ _NO = {
     "no memory or processor hotplug": "ACPI_DEVICE_OST query-acpi-ospm-status MEM.* DEVICE_UNPLUG_GUEST_ERROR set-numa-node",
     "no KVM, Xen, SEV or SGX": "query-(sev|sgx).* sev-.* query-stats.* xen-.* MEMORY_FAILURE",
     "no such device": "query-tpm.* query-rocker.* query-vm-generation-id .*rdma RDMA_.* VFU_.* x-query-usb PR_MANAGER.* "
-                      "query-pr-managers pcie_aer_inject_error x-query-virtio-.* dumpdtb",
+                      "query-pr-managers pcie_aer_inject_error x-query-virtio-vhost-queue-status dumpdtb",
     "no record and replay": "replay[-_].* query-replay",
     "no such counters": "x-query-opcount x-query-profile sync-profile",
     "no -preconfig": "x?-?exit[-_]preconfig",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct, pack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pcemu.qom import Property, State
+from pcemu.qom.errors import PcemuError
 
 from .device import VirtioDevice
 from .pci import VirtioPci, transports
@@ -25,6 +27,7 @@ STATS = ("stat-swap-in", "stat-swap-out", "stat-major-faults", "stat-minor-fault
          "stat-available-memory", "stat-disk-caches", "stat-htlb-pgalloc", "stat-htlb-pgfail")  # fmt: skip
 UNKNOWN = 0xFFFFFFFFFFFFFFFF
 SECOND = 1_000_000_000
+LONGEST_INTERVAL = 0xFFFFFFFF  # seconds
 
 
 class VirtioBalloon(VirtioDevice):
@@ -118,13 +121,24 @@ class VirtioBalloon(VirtioDevice):
 
     def set_polling_interval(self, seconds: int) -> None:
         """Ask the driver for statistics that often; 0: no more."""
+        if isinstance(seconds, bool) or not isinstance(seconds, int):
+            raise PcemuError("Invalid parameter type for 'guest-stats-polling-interval', expected: integer")
         if seconds < 0:
-            raise ValueError("timer value must be greater than zero")
+            raise PcemuError("timer value must be greater than zero")
+        if seconds > LONGEST_INTERVAL:
+            raise PcemuError("timer value is too big")
         self.polling_interval = seconds
         if seconds:
             self.timer.arm_in(0)
         else:
             self.timer.cancel()
+
+    def live_entries(self) -> Iterator[Any]:
+        from pcemu.machine.tree import Entry
+
+        yield Entry("guest-stats", "guest statistics", self.guest_stats, help="what the guest says of its memory")
+        yield Entry("guest-stats-polling-interval", "int", lambda: self.polling_interval, self.set_polling_interval,
+                    "ask the guest every so many seconds; 0: never")  # fmt: skip
 
     # -- queues -------------------------------------------------------------------------------------------------
 

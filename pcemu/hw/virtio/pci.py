@@ -6,7 +6,7 @@ user sees one, with the properties of both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from struct import pack
 from typing import Any, ClassVar
 
@@ -107,6 +107,9 @@ class VirtioPci(PciDevice):
     def get_property(self, name: str) -> Any:
         decl = self.property_decl(name)
         return super().get_property(name) if decl.name in self._properties else self.vdev.get_property(name)
+
+    def live_entries(self) -> Iterator[Any]:
+        return self.vdev.live_entries()
 
     # -- building -----------------------------------------------------------------------------------------------
 
