@@ -5,6 +5,7 @@
  * io random DEVICE THREADS N    N reads of 4 KiB at random places, by threads
  * io fsync DEVICE N             N times: write 4 KiB, flush
  * io send FILE BYTES            writes to a terminal or port, until all of it is out
+ * io receive FILE BYTES         reads from a terminal that somebody feeds
  * io port PORT N                N writes to an I/O port (0x80, for one)
  * io gap DEVICE N               N reads of 4 KiB, half a millisecond of work before each; a line "GAPS MEDIAN P99 MAX" says how many
  *                               microseconds the reads took
@@ -102,11 +103,10 @@ static void flushes(long count)
 			die("fsync");
 }
 
-static void sending(long count)
+static int open_terminal(int flags)
 {
-	static char text[4096];
 	struct termios mode;
-	int fd = open(device, O_WRONLY | O_NOCTTY);
+	int fd = open(device, flags | O_NOCTTY);
 	if (fd < 0)
 		die(device);
 	if (!tcgetattr(fd, &mode)) {
@@ -114,6 +114,25 @@ static void sending(long count)
 		cfsetspeed(&mode, B115200);
 		tcsetattr(fd, TCSANOW, &mode);
 	}
+	return fd;
+}
+
+static void receiving(long count)
+{
+	static char text[4096];
+	int fd = open_terminal(O_RDONLY);
+	while (count > 0) {
+		ssize_t done = read(fd, text, sizeof text);
+		if (done <= 0)
+			die("read");
+		count -= done;
+	}
+}
+
+static void sending(long count)
+{
+	static char text[4096];
+	int fd = open_terminal(O_WRONLY);
 	memset(text, 'x', sizeof text);
 	while (count > 0) {
 		ssize_t done = write(fd, text, count < 4096 ? count : 4096);
@@ -168,6 +187,8 @@ int main(int argc, char **argv)
 		flushes(count);
 	else if (!strcmp(what, "send"))
 		sending(count);
+	else if (!strcmp(what, "receive"))
+		receiving(count);
 	else if (!strcmp(what, "gap"))
 		gaps(count);
 	else if (!strcmp(what, "port")) {

@@ -18,11 +18,11 @@ from pcemu.machine.machine import Machine
 
 # The functions a tree starts at.
 STARTS = {
-    "adapt_write.<locals>.bytes_only": "the guest writes to a port of the UART",
+    "Serial._written": "the UART hears what the guest has written",
     "Chardev.flush": "the loop hands the output to the host",
     "FdChardev._readable": "the host has input",
     "LocalApic.intack": "the CPU acknowledges the interrupt",
-    "adapt_read.<locals>.bytes_only": "the guest reads a port of the UART",
+    "Serial.io_read": "the guest reads a port of the UART",
 }
 
 
@@ -42,7 +42,7 @@ class Follower:
             self.depth = max(0, self.depth - 1)
             return
         if not self.depth:
-            if name not in self.left or not of_the_uart(frame):
+            if name not in self.left:
                 return
             self.lines += ["", f"# {self.left.pop(name)}"]
         self.say(name, module)
@@ -62,12 +62,6 @@ class Pin:
     def set_intr(self, level: int) -> None:
         self.follower.say(f"CpuCore.set_intr({level})", "pcemu._core.engine")
         self.cpu.set_intr(level)
-
-
-def of_the_uart(frame: FrameType) -> bool:
-    """Every window has functions of these names; we want the serial port's."""
-    handler = frame.f_locals.get("fn")
-    return handler is None or type(handler.__self__).__name__ == "IsaSerial"
 
 
 def main(kernel: str) -> None:

@@ -106,11 +106,11 @@ def ways() -> Picture:
     left = (
         ("guest byte EE", "at the block's end: OUT has `end time` in the table", CORE),
         ("decode()", "row 'EE | OUT DX,AL' -> Op, fn = op_out_dr_8", CORE),
-        ("op_out_dr_8 -> port_write", "IOPL or TSS bitmap; then ports.port_out takes the GIL", CORE),
-        ("IoSpace.write", "index[0x3f8] -> handler, offset 0", CORE),
-        ("Region: WindowHandler.write", "splits and merges to the sizes the device declared", PYTHON),
-        ("Serial.io_write -> _write_thr", "DLAB? loopback? then the character device", PYTHON),
-        ("Chardev.write_byte", "queued; flush() once a turn of the loop", PYTHON),
+        ("op_out_dr_8 -> port_write", "IOPL or TSS bitmap", CORE),
+        ("port_out", "index[0x3f8] -> the UART's window, offset 0", CORE),
+        ("latch_write", "kept, until any Python runs; else IoSpace.write()", CORE),
+        ("Serial._written", "with all that were kept; to the character device", PYTHON),
+        ("Chardev.write", "queued; flush() once a turn of the loop", PYTHON),
         ("os.write(1, b'A')", "", HOST),
     )
     right = (

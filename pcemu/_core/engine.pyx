@@ -12,6 +12,7 @@ from pcemu._core.clock cimport Clock
 from pcemu._core.decode cimport add_handler, handler_name
 from pcemu._core.interrupts cimport deliver_irq
 from pcemu._core.jit cimport RETIRED, jit_init
+from pcemu._core.latch cimport settle_ports
 from pcemu._core.lockstep cimport lock_start
 from pcemu._core.pcid cimport free_pcids
 from pcemu._core.physmem cimport Memory
@@ -59,7 +60,7 @@ cdef class CpuCore:
         self.clock = clock
         self.model = model
         self.c.m = memory.m
-        self.c.io = <void*>io
+        self.c.io = <void*>io.t
         self.c.pyobj = <void*>self
         self.c.clk = &clock.k
         clock.c = self.c
@@ -145,6 +146,7 @@ cdef class CpuCore:
                     fp_enter(self.c)
                     why = run_slice(self.c, stop_at - (self.c.icount_end - <u64>self.c.budget), &mark)
                     fp_leave(self.c)
+                settle_ports(self.c)
                 if why == RUN_EXIT:
                     store_release_u32(&self.c.exit_request, 0)
                     self.settle()

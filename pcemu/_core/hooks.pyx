@@ -4,6 +4,7 @@
 Without a hook the register is plain state (CR8) or has no effect. An exception in a hook ends the machine, as in a device.
 """
 from pcemu._core.decode cimport handler_name
+from pcemu._core.latch cimport settle_ports
 from pcemu._core.physmem cimport Memory, apart
 
 
@@ -18,6 +19,7 @@ cdef bint cr8_access(Cpu* c, bint write, u64* v) noexcept with gil:
     if c.lock_pass:
         return apart(c)
     try:
+        settle_ports(c)
         hook = (<object>c.pyobj).cr8_hook
         if write:
             c.cr8 = v[0]
@@ -40,6 +42,7 @@ cdef bint apic_base_written(Cpu* c) noexcept with gil:
     if c.lock_pass:
         return apart(c)
     try:
+        settle_ports(c)
         hook = (<object>c.pyobj).apicbase_hook
         if hook is not None:
             c.in_callback = 1
@@ -57,6 +60,7 @@ cdef bint tsc_deadline_access(Cpu* c, bint write, u64* v) noexcept with gil:
     if c.lock_pass:
         return apart(c)
     try:
+        settle_ports(c)
         hook = (<object>c.pyobj).tsc_deadline_hook
         if hook is None:
             if not write:
@@ -81,6 +85,7 @@ cdef bint other_msr(Cpu* c, u32 number, bint write, u64* v, bint* known) noexcep
     if c.lock_pass:
         return apart(c)
     try:
+        settle_ports(c)
         hook = (<object>c.pyobj).msr_hook
         if hook is None:
             return 1

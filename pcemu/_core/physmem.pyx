@@ -6,6 +6,7 @@ from libc.string cimport memcpy, memset
 
 from pcemu._core.state cimport *
 from pcemu._core cimport blocks, tlb
+from pcemu._core.latch cimport settle_ports
 from pcemu._core.undo cimport will_store
 
 cdef extern from "sys/mman.h" nogil:
@@ -106,6 +107,8 @@ cdef bint mmio_read(Mach* m, Cpu* c, Range* r, u64 pa, u8* buf, int n) noexcept 
     if c is not NULL:
         before_callback(c)
     try:
+        if c is not NULL:
+            settle_ports(c)
         v = <u64>(mem.targets[r.target][0](r.off + (pa - r.start), n) & 0xffffffffffffffff)
         memcpy(buf, &v, n)
         return 1
@@ -128,6 +131,8 @@ cdef bint mmio_write(Mach* m, Cpu* c, Range* r, u64 pa, const u8* buf, int n) no
     if c is not NULL:
         before_callback(c)
     try:
+        if c is not NULL:
+            settle_ports(c)
         mem.targets[r.target][1](r.off + (pa - r.start), n, v)
         return 1
     except BaseException as e:

@@ -9,4 +9,5 @@ cdef u64 read_tsc(Cpu* c) noexcept nogil         # exact at the running instruct
 cdef u64 icount_now(Cpu* c) noexcept nogil       # instructions retired before the running one (which ends its block)
 cdef s64 clock_ns(Cpu* c) noexcept nogil
 cdef s64 host_ns() noexcept nogil
+cdef s64 quick_ns(ClockState* k) noexcept nogil
 cdef s64 guest_ns(ClockState* k, s64 ns) noexcept nogil

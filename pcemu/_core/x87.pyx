@@ -5,6 +5,7 @@ asks for. Where the guest has overflow or underflow unmasked, the result is that
 exponent biased by 24,576 (SDM vol. 1, 8.5.4).
 """
 from pcemu._core.access cimport *
+from pcemu._core.latch cimport settle_ports
 from pcemu._core.physmem cimport Memory
 from pcemu._core.undo cimport Lock
 
@@ -25,6 +26,7 @@ cdef void ferr(Cpu* c, bint level) noexcept with gil:
         (<Lock*>c.lock).ferr = 1 + level        # when the run is over
         return
     try:
+        settle_ports(c)
         hook = (<object>c.pyobj).ferr_hook
         if hook is not None:
             c.in_callback = 1

@@ -97,14 +97,19 @@ class Chardev:
         self.owner = ""
         self.on_input = self.can_receive = self.on_event = self.on_writable = None
 
-    def write(self, data: bytes) -> None:
-        """Queue bytes for the host; never waits."""
+    def write(self, data: bytes) -> bool:
+        """Queue bytes for the host; never waits. False: hold off until `on_writable` (these bytes are taken still)."""
         out = self._out
         out += data
         if not self._writing:
             self._schedule()
         elif len(out) >= self._limit:
             self._full()
+        return not self.blocked
+
+    def room(self) -> int:
+        """How many bytes may be written before there is something to do about them: all but the last are taken for sure."""
+        return max(1, self._limit - len(self._out))
 
     def write_byte(self, value: int) -> bool:
         """Queue one byte (the console's hot path). False: hold off until `on_writable` (this byte is taken still)."""

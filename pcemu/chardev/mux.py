@@ -35,17 +35,23 @@ class MuxPort(Chardev):
         """Without time stamps output goes straight to the shared stream: no step more than an own stream has."""
         self.write = self.mux.chardev.write                 # type: ignore[method-assign]
         self.write_byte = self.mux.chardev.write_byte       # type: ignore[method-assign]
+        self.room = self.mux.chardev.room                   # type: ignore[method-assign]
 
     def stamped_output(self) -> None:
         self.write = self._stamped_write                    # type: ignore[method-assign]
         self.write_byte = self._stamped_write_byte          # type: ignore[method-assign]
+        self.room = self._stamped_room                      # type: ignore[method-assign]
 
-    def _stamped_write(self, data: bytes) -> None:
+    def _stamped_write(self, data: bytes) -> bool:
         self.mux.write_stamped(data)
+        return not self.mux.chardev.blocked
 
     def _stamped_write_byte(self, value: int) -> bool:
         self.mux.write_stamped(bytes((value,)))
         return not self.mux.chardev.blocked
+
+    def _stamped_room(self) -> int:
+        return 1                            # each byte's time counts
 
     def flush(self) -> None:
         self.mux.chardev.flush()
@@ -227,8 +233,8 @@ class MuxChardev(Chardev):
                 self._line_start = True
         self.chardev.write(bytes(out))
 
-    def write(self, data: bytes) -> None:
-        self.chardev.write(data)
+    def write(self, data: bytes) -> bool:
+        return self.chardev.write(data)
 
     def describe(self) -> str:
         return "mux"

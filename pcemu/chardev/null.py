@@ -12,9 +12,10 @@ class NullChardev(Chardev):
 
     backend = "null"
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         if self._log_fd is not None:
-            super().write(data)
+            return super().write(data)
+        return True
 
     def write_byte(self, value: int) -> bool:
         if self._log_fd is not None:

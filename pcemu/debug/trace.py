@@ -76,6 +76,7 @@ class Tracer:
             if matching:
                 found = True
                 device.tracing = device.tracing | matching if on else device.tracing - matching
+                device.tracing_changed()
         if found:
             stale = (pattern, f"-{pattern}")
             self.patterns = [*(old for old in self.patterns if old not in stale), pattern if on else f"-{pattern}"]

@@ -271,6 +271,9 @@ class Device(RegisterAccess):
         if self.tracing and event in self.tracing:
             self.machine.tracer.emit(self, event, fields)
 
+    def tracing_changed(self) -> None:
+        """Trace events were switched on or off. Override if calls are left out while nobody wants to see them."""
+
     def fail(self, text: str) -> PcemuError:
         """An error that names the device: ``raise self.fail("...")`` in realize()."""
         return PcemuError(f"{self.type_name}: {text}")

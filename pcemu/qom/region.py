@@ -7,12 +7,24 @@ ones (little-endian), so that a handler only ever sees naturally aligned accesse
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .memory import MemoryRegion
 
 if TYPE_CHECKING:
     from .device import Device
+
+
+class PortLatch(Protocol):
+    """The core's (pcemu/_core/latch.pyx), or the harness's."""
+
+    def answer(self, offset: int, value: int) -> None: ...
+
+    def collect(self, offset: int, count: int, on_written: Callable[[bytes, int], object] | None = None,
+                within: int = -1) -> None: ...  # fmt: skip
+
+    def supply(self, offset: int, data: bytes, on_read: Callable[[int, int], object] | None = None) -> None: ...
+
 
 ReadFn = Callable[[int, int], int]
 WriteFn = Callable[[int, int, int], None]
@@ -20,15 +32,21 @@ _T = TypeVar("_T", bound="Region")
 
 
 class WindowHandler:
-    """What the core calls: ``read(offset, size)`` and ``write(offset, size, value)``, with any size."""
+    """What the core calls: ``read(offset, size)`` and ``write(offset, size, value)``, with any size.
 
-    __slots__ = ("name", "owner", "read", "write")
+    direct     of a port window: the device's own methods, for accesses that need no adapting; see IoSpace.set_map()
+    latch      of a port window: what the core does without calling the device; see `Region.use_latch`
+    """
+
+    __slots__ = ("direct", "latch", "name", "owner", "read", "write")
 
     def __init__(self, name: str, owner: object, read: ReadFn, write: WriteFn) -> None:
         self.name = name
         self.owner = owner
         self.read = read
         self.write = write
+        self.direct: tuple[int, int, ReadFn, WriteFn] | None = None
+        self.latch: Any = None
 
     def __repr__(self) -> str:
         return f"<handler {getattr(self.owner, 'type_name', '')}.{self.name}>"
@@ -169,6 +187,8 @@ class Region:
         read = adapt_read(reader, low, high, size) if reader else _read_ones
         write = adapt_write(writer, reader, low, high, size) if writer else _write_nothing
         clone.handler = WindowHandler(clone.name, owner, read, write)
+        if reader and writer:
+            clone.handler.direct = (low, high, reader, writer)
         clone.memory_region = MemoryRegion.mmio(clone.name, size, clone.handler, owner=owner)
         return clone
 
@@ -224,6 +244,15 @@ class PortWindow(Region):
     """A range of I/O ports."""
 
     space = "io"
+
+    def use_latch(self) -> PortLatch:
+        """For a device whose ports are accessed a million times a second: what answers reads and keeps writes in its place.
+
+        To be called in realize(); see docs/write-a-device.md.
+        """
+        latch: PortLatch = self.owner.machine.io.latch()
+        self.handler.latch = latch
+        return latch
 
 
 class MmioWindow(Region):

@@ -103,17 +103,66 @@ class FakeMemory:
         self.write(paddr, value.to_bytes(size, "little"))
 
 
+class FakeLatch:
+    """What the core's PortLatch does, but that the device hears of each access at once."""
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self.now = now
+        self.known: dict[int, int] = {}
+        self.sink = self.source = (-1, 0)
+        self.stock = b""
+        self.on_written: Any = None
+        self.on_read: Any = None
+
+    def answer(self, offset: int, value: int) -> None:
+        self.known.pop(offset, None)
+        if value >= 0:
+            self.known[offset] = value
+
+    def collect(self, offset: int, count: int, on_written: Any = None, within: int = -1) -> None:
+        self.sink = (offset, count)
+        self.on_written = on_written or self.on_written
+
+    def supply(self, offset: int, data: bytes, on_read: Any = None) -> None:
+        self.source = (offset, len(data))
+        self.stock = data
+        self.on_read = on_read or self.on_read
+
+    def read(self, offset: int) -> int | None:
+        """The answer, None if the device has to be called."""
+        if offset in self.known or self.source != (offset, len(self.stock)) or not self.stock:
+            return self.known.get(offset)
+        value, self.source = self.stock[0], (-1, 0)
+        self.on_read(1, self.now())
+        return value
+
+    def write(self, offset: int, value: int) -> bool:
+        """False: the device has to be called."""
+        if self.sink[0] != offset or not self.sink[1]:
+            return False
+        self.sink = (-1, 0)
+        self.on_written(bytes((value,)), self.now())
+        return True
+
+
 class FakeIoSpace:
     """Ports, with the map the region tree commits."""
 
     def __init__(self) -> None:
         self.ranges: list[IoRange] = []
+        self.now: Callable[[], int] = lambda: 0
+
+    def latch(self) -> FakeLatch:
+        return FakeLatch(lambda: self.now())
 
     def set_map(self, ranges: list[IoRange]) -> None:
         self.ranges = ranges
 
     def read(self, port: int, size: int) -> int:
         entry, left = _find(self.ranges, port, size)
+        latch = getattr(entry[2], "latch", None) if entry is not None and size == 1 else None
+        if latch is not None and (known := latch.read(entry[3] + port - entry[0])) is not None:
+            return int(known)
         if entry is not None and left == size:
             value: int = entry[2].read(entry[3] + port - entry[0], size)
             return value
@@ -124,6 +173,9 @@ class FakeIoSpace:
     def write(self, port: int, size: int, value: int) -> None:
         value &= (1 << (8 * size)) - 1
         entry, left = _find(self.ranges, port, size)
+        latch = getattr(entry[2], "latch", None) if entry is not None and size == 1 else None
+        if latch is not None and latch.write(entry[3] + port - entry[0], value):
+            return
         if entry is not None and left == size:
             entry[2].write(entry[3] + port - entry[0], size, value)
         elif left != size:

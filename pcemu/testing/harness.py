@@ -110,8 +110,12 @@ class FakeChardev:
         self.owner = ""
         self.on_input = self.can_receive = self.on_event = self.on_writable = None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         self.sent += data
+        return not self.blocked
+
+    def room(self) -> int:
+        return 4096
 
     def write_byte(self, value: int) -> bool:
         self.sent.append(value)

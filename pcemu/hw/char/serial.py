@@ -2,10 +2,12 @@
 
 What the shift registers would do in time happens at once, as in QEMU: a byte written to THR is on its way before the
 next instruction, and THRE comes back up with it. Only the receive time-out interrupt (8.4.1) takes as long as the
-programmed baud rate says. With FIFOs on, the THRE *interrupt* follows a moment after the last write, so that it comes
-once for a FIFO's worth of bytes, as it does on the chip; at once it would come for every byte, and a driver that looks
-at IIR until nothing is left would not come out of its handler before all is printed. THRE stays down while the host
-side of the character device does not keep up.
+programmed baud rate says. With FIFOs on, the THRE *interrupt* comes with the sixteenth byte or a moment after the last
+write, so that there is one for a FIFO's worth of bytes, as on the chip, and not one for every byte. THRE stays down
+while the host side of the character device does not keep up.
+
+What a driver does most, the port's latch does: it reads IIR, LSR and MSR when that changes nothing, fills the transmitter's
+FIFO but for the last byte, and empties the receiver's. `_publish` says how far that goes, `_written` and `_read` hear of it.
 
 OUT2 does not gate the interrupt, which it does on a PC's serial card: guests written on emulators forget it.
 """
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 
 NS = 1_000_000_000
 FIFO_SIZE = 16
-THRE_DELAY = 20_000                         # ns from the last write to the THRE interrupt, with FIFOs on
-THRE_SOON = 2_000                           # the same when as many characters were written as the FIFO holds
+THRE_DELAY = 20_000                         # ns from the last write to the THRE interrupt, if the FIFO was not filled
+RBR = THR = 0
+IIR, LSR, MSR, SCR = 2, 5, 6, 7
+READING_CHANGES = (RBR, IIR, LSR, MSR)
 TRIGGER_LEVELS = (1, 4, 8, 14)              # FCR bits 7-6
 
 # IER (8.7)
@@ -73,7 +77,7 @@ class Serial(Device):
     tx_blocked = State("bool", help="the host side is behind: THRE stays down")
     timeout_at = State("any", reset=None, help="deadline of the receive time-out")
     thre_at = State("any", reset=None, help="when the THRE interrupt comes")
-    sent = State("u8", help="characters written since it was armed; 0: not known")
+    sent = State("u8", help="characters written since it was armed")
     sent_before = State("u8", help="how many those were when its time was set")
 
     irq = IrqOut(hidden=True)
@@ -86,20 +90,19 @@ class Serial(Device):
     # ---- life -----------------------------------------------------------------------------------------------------
 
     def realize(self) -> None:
+        self._latch = self.ports.use_latch()
         self._timer = self.machine.clock.timer(self._on_timeout)
         self._thre_timer = self.machine.clock.timer(self._on_thre)
         self._readers = (self._read_rbr, self._read_ier, self._read_iir, self._read_lcr,
                          self._read_mcr, self._read_lsr, self._read_msr, self._read_scr)
         self._writers = (self._write_thr, self._write_ier, self._write_fcr, self._write_lcr,
                          self._write_mcr, self._write_lsr, self._write_msr, self._write_scr)
-        self._any_write, self.ports.handler.write = self.ports.handler.write, self._port_write
         backend: Any = self.chardev
         if backend is not None:
             self._connect(backend)
 
     def _connect(self, backend: Any) -> None:
         chr = self._chr = backend.attach(self.path())
-        self.sent = 0
         chr.can_receive = self._room
         chr.on_event = self._on_event
         chr.on_writable = self._on_writable
@@ -113,6 +116,7 @@ class Serial(Device):
         self._connect(backend)
         self._update_parameters()
         self._on_writable()
+        self._publish()
 
     def unplug(self) -> None:
         self._timer.cancel()
@@ -126,6 +130,7 @@ class Serial(Device):
         self._timer.cancel()
         self._thre_timer.cancel()
         self._update_parameters()
+        self._publish()
         if self._chr is not None:
             self._chr.accept_input()
 
@@ -136,31 +141,79 @@ class Serial(Device):
             self._timer.arm(self.timeout_at)
         if self.thre_at is not None:
             self._thre_timer.arm(self.thre_at)
+        self._publish()
+
+    def tracing_changed(self) -> None:
+        self._publish()
+
+    # ---- what the latch does ----------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        """What the latch may do until the device is called again. To be called whenever something has changed."""
+        latch = self._latch
+        if self.tracing or self.lcr & LCR_DLAB or self.mcr & MCR_LOOP or self._chr is None:
+            for offset in (IIR, LSR, MSR):
+                latch.answer(offset, -1)
+            latch.collect(THR, 0)
+            latch.supply(RBR, b"")
+            return
+        lsr, msr, iir = self.lsr, self.msr, self.iir
+        latch.answer(IIR, iir if iir & 0x0F != IIR_TX else -1)
+        latch.answer(LSR, lsr if not lsr & (LSR_ERRORS | LSR_FIFO_ERROR) else -1)
+        latch.answer(MSR, msr if not msr & MSR_DELTAS else -1)
+        if self.tx_blocked or self.tx_pending:
+            latch.collect(THR, 0)
+        elif not self.ier & IER_TX:
+            latch.collect(THR, self._chr.room(), self._written)
+        elif self.thre_at is not None:
+            latch.collect(THR, min(FIFO_SIZE - self.sent, self._chr.room()), self._written)
+        elif self.fcr & FCR_ENABLE:
+            latch.collect(THR, min(FIFO_SIZE, self._chr.room()), self._written, THRE_DELAY)
+        else:
+            latch.collect(THR, 0)
+        latch.supply(RBR, self._readable() if self.rx else b"", self._read)
+
+    def _readable(self) -> bytes:
+        """The characters that can be read without an effect on anything but the time-out: the interrupt stays as it is."""
+        rx = self.rx
+        count = len(rx)
+        count -= self.trigger if count >= self.trigger and self.ier & IER_RX else 1
+        if count <= 0 or self.timeout_pending or not self.fcr & FCR_ENABLE or any(entry >> 8 for entry in rx):
+            return b""
+        return bytes(rx[:count])
+
+    def _written(self, data: bytes, first: int) -> None:
+        """These bytes were written to THR, the first of them at `first`, and nothing has come of it yet."""
+        if not self._chr.write(data):           # type: ignore[union-attr]
+            self._block()
+        elif self.ier & IER_TX:
+            self._fill_fifo(len(data), first)
+        self._publish()
+
+    def _read(self, count: int, last: int) -> None:
+        """So many characters were read, the last at `last`."""
+        self.rbr = self.rx[count - 1]
+        del self.rx[:count]
+        self._arm_timeout(last)
+        self._chr.accept_input()                # type: ignore[union-attr]
+        self._publish()
 
     # ---- registers ------------------------------------------------------------------------------------------------
 
     def io_read(self, offset: int, size: int) -> int:
-        if offset == 5 and not self.lsr & (LSR_ERRORS | LSR_FIFO_ERROR):    # a guest that polls for THRE
-            return self.lsr
         value = self._readers[offset]()
         if self.tracing:
             self.trace("serial_read", addr=offset, value=value)
+        if offset in READING_CHANGES:
+            self._publish()
         return value
-
-    def _port_write(self, offset: int, size: int, value: int) -> None:
-        """What the core calls, with the short way for all but the first and the last character of a FIFO's worth."""
-        sent = self.sent
-        if offset or not 0 < sent < FIFO_SIZE - 1 or size != 1 or self.tracing:
-            self._any_write(offset, size, value)
-            return
-        self.sent = sent + 1
-        if not self._chr.write_byte(value):     # type: ignore[union-attr]
-            self._block()
 
     def io_write(self, offset: int, value: int, size: int) -> None:
         if self.tracing:
             self.trace("serial_write", addr=offset, value=value)
         self._writers[offset](value)
+        if offset != SCR:
+            self._publish()
 
     def _write_thr(self, value: int) -> None:
         if self.lcr & LCR_DLAB:
@@ -180,13 +233,8 @@ class Serial(Device):
             if not self.fcr & FCR_ENABLE:
                 self.tx_pending = True
                 self._update_irq()
-            elif self.thre_at is None:
-                self.sent = 0 if self.mcr & MCR_LOOP or self._chr is None else 1
-                self._arm_thre(THRE_DELAY)
-            elif 0 < self.sent < FIFO_SIZE:
-                self.sent += 1
-                if self.sent == FIFO_SIZE:
-                    self._arm_thre(THRE_SOON)
+            else:
+                self._fill_fifo(1, self.machine.clock.now())
 
     def _read_rbr(self) -> int:
         if self.lcr & LCR_DLAB:
@@ -196,7 +244,7 @@ class Serial(Device):
             self.rbr = rx.pop(0) & 0xFF
             if rx:
                 self.lsr |= rx[0] >> 8      # errors show when their character is at the top (8.4)
-                self._arm_timeout()
+                self._arm_timeout(self.machine.clock.now())
             else:
                 self.lsr &= ~LSR_DR
                 self._disarm_timeout()
@@ -253,7 +301,6 @@ class Serial(Device):
     def _write_lcr(self, value: int) -> None:
         changed = self.lcr ^ value
         self.lcr = value
-        self.sent = 0
         if changed & ~(LCR_DLAB | LCR_BREAK):
             self._update_parameters()
         if changed & LCR_BREAK and self._chr is not None:
@@ -264,7 +311,6 @@ class Serial(Device):
 
     def _write_mcr(self, value: int) -> None:
         self.mcr = value & 0x1F             # bits 7-5 read as 0
-        self.sent = 0
         self._update_modem()
 
     def _read_lsr(self) -> int:
@@ -338,12 +384,13 @@ class Serial(Device):
         """CTS, DSR, RI, DCD as the other side drives them, at their MSR places."""
         self.lines = levels & 0xF0
         self._update_modem()
+        self._publish()
 
     # ---- receiver -------------------------------------------------------------------------------------------------
 
     def _receive(self, value: int, errors: int = 0) -> None:
         """One character is complete in the receiver's shift register."""
-        rx = self.rx
+        rx: list[int] = self.rx
         if self.fcr & FCR_ENABLE:
             if len(rx) < FIFO_SIZE:
                 rx.append(value | errors << 8)
@@ -351,7 +398,7 @@ class Serial(Device):
                     self.lsr |= LSR_FIFO_ERROR
             else:
                 self.lsr |= LSR_OE          # the FIFO keeps what it has (8.4, bit 1)
-            self._arm_timeout()
+            self._arm_timeout(self.machine.clock.now())
         else:
             if rx:
                 self.lsr |= LSR_OE          # the old character is overwritten
@@ -374,16 +421,23 @@ class Serial(Device):
         return self.trigger - count if count < self.trigger else 1
 
     def _on_input(self, data: bytes) -> None:
-        for value in data:
-            self._receive(value)
+        rx = self.rx
+        if self.fcr & FCR_ENABLE and len(rx) + len(data) <= FIFO_SIZE:
+            rx += data[:-1]                 # all at one time: what the last of them does is all that can be seen
+            self._receive(data[-1])
+        else:
+            for value in data:
+                self._receive(value)
+        self._publish()
 
     def _on_event(self, event: str) -> None:
         if event == "break" and not self.mcr & MCR_LOOP:
             self._receive(0, LSR_BI)
+            self._publish()
 
-    def _arm_timeout(self) -> None:
+    def _arm_timeout(self, now: int) -> None:
         """Four character times without a character arriving or being read (8.4.1)."""
-        self.timeout_at = self.machine.clock.now() + 4 * self._char_ns
+        self.timeout_at = now + 4 * self._char_ns
         self._timer.arm(self.timeout_at)
 
     def _disarm_timeout(self) -> None:
@@ -395,6 +449,7 @@ class Serial(Device):
         if self.rx and self.fcr & FCR_ENABLE:
             self.timeout_pending = True
             self._update_irq()
+        self._publish()
 
     # ---- transmitter ----------------------------------------------------------------------------------------------
 
@@ -410,6 +465,7 @@ class Serial(Device):
             self.lsr |= LSR_THRE | LSR_TEMT
             self._set_tx_pending(bool(self.ier & IER_TX))
             self._update_irq()
+            self._publish()
 
     def _set_tx_pending(self, pending: bool) -> None:
         """Decide about the THRE interrupt now, whatever was on its way."""
@@ -419,19 +475,27 @@ class Serial(Device):
             self.thre_at = None
             self._thre_timer.cancel()
 
-    def _arm_thre(self, delay: int) -> None:
-        self.sent_before = self.sent
-        self.thre_at = self.machine.clock.now() + delay
+    def _fill_fifo(self, count: int, first: int) -> None:
+        """So many bytes more in the transmitter's FIFO, the first of them at `first`, with the THRE interrupt enabled."""
+        self.sent += count
+        if self.sent >= FIFO_SIZE:
+            self._set_tx_pending(True)
+            self._update_irq()
+        elif self.thre_at is None:
+            self._arm_thre(first, 1)
+
+    def _arm_thre(self, now: int, sent: int) -> None:
+        self.sent_before = sent
+        self.thre_at = now + THRE_DELAY
         self._thre_timer.arm(self.thre_at)
 
     def _on_thre(self) -> None:
         if self.sent != self.sent_before:   # the guest is still writing
-            self._arm_thre(THRE_DELAY)
+            self._arm_thre(self.machine.clock.now(), self.sent)
             return
-        self.thre_at = None
-        self.sent = 0
-        self.tx_pending = True
+        self._set_tx_pending(True)
         self._update_irq()
+        self._publish()
 
     # ---- line parameters ------------------------------------------------------------------------------------------
 
