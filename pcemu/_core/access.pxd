@@ -51,9 +51,7 @@ cdef inline u64 pc_of(Cpu* c, Op* op) noexcept nogil:
 
 cdef inline u64 pc_wrap(Cpu* c, u64 pc) noexcept nogil:
     """rip, eip or ip: the program counter wraps at the code size."""
-    if c.mode & M_CODE64:
-        return pc
-    return <u32>pc if (c.mode & M_CODE32) else <u32>pc
+    return pc if c.mode & M_CODE64 else <u32>pc
 
 
 cdef inline u64 next_pc(Cpu* c, Op* op) noexcept nogil:

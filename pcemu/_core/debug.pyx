@@ -9,8 +9,8 @@ from pcemu._core cimport blocks, tlb
 cdef set_breakpoints(Cpu* c, set new):
     """Linear addresses, instead of those set before. Blocks that hold one that comes or goes are killed: translated anew, they
     begin and end there or no longer do."""
-    cdef Debugger* d = dbg(c)
-    cdef set old = {d.stops[i] for i in range(c.n_stops)}
+    cdef Debugger* d = &c.debugger
+    cdef set old = {d.breakpoints[i] for i in range(d.n_breakpoints)}
     cdef u64* stops
     cdef u64* changed
     cdef u32 n
@@ -26,8 +26,8 @@ cdef set_breakpoints(Cpu* c, set new):
         for n, addr in enumerate(new ^ old):
             changed[n] = addr
         blocks.kill_at(c.m, changed, <u32>len(new ^ old))
-        d.stops, stops = stops, d.stops
-        c.n_stops = <u32>len(new)
+        d.breakpoints, stops = stops, d.breakpoints
+        d.n_breakpoints = <u32>len(new)
         memset(d.filter, 0, sizeof(d.filter))
         for addr in new:
             d.filter[(addr >> 6) & 15] |= <u64>1 << (addr & 63)
@@ -38,7 +38,7 @@ cdef set_breakpoints(Cpu* c, set new):
 
 cdef set_watches(Cpu* c, list watches):
     """(linear address, bytes, kinds: 'r', 'w' or 'rw') of each, instead of those set before."""
-    cdef Debugger* d = dbg(c)
+    cdef Debugger* d = &c.debugger
     cdef Watch* watch = <Watch*>calloc(len(watches) + 1, sizeof(Watch))
     if watch is NULL:
         raise MemoryError()
@@ -50,14 +50,14 @@ cdef set_watches(Cpu* c, list watches):
     except BaseException:
         free(watch)
         raise
-    free(d.watch)
-    d.watch = watch
-    d.n_watch = <u32>len(watches)
+    free(d.watches)
+    d.watches = watch
+    d.n_watches = <u32>len(watches)
     d.hit = 0
     tlb.flush_tlb(c, True)
 
 
 cdef void forget(Cpu* c) noexcept:
     """The Cpu goes."""
-    free(dbg(c).stops)
-    free(dbg(c).watch)
+    free(c.debugger.breakpoints)
+    free(c.debugger.watches)

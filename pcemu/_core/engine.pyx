@@ -137,7 +137,7 @@ cdef class CpuCore:
         mark.icount = ~<u64>0
         mark.most = 0 if events else BARRAGE
         mark.held = held
-        self.c.skip_stop = held
+        self.c.debugger.passing = held
         try:
             while True:
                 if self.icount >= stop_at:
@@ -223,12 +223,12 @@ cdef class CpuCore:
             tlb.flush_tlb(self.c, True)
             self.c.leave_req = 1
 
-    def set_stops(self, addrs):
+    def set_breakpoints(self, addrs):
         """Linear addresses at which run() returns 'breakpoint' before the instruction; they replace those set before.
 
         It does so at once where the CPU stands at one: step() goes past it.
         """
-        self.between_runs("set_stops")
+        self.between_runs("set_breakpoints")
         debug.set_breakpoints(self.c, set(addrs))
 
     def set_watches(self, list watches):
@@ -238,8 +238,8 @@ cdef class CpuCore:
 
     def take_watch(self):
         """Index of the watch that was hit, forgotten by that; None without one. run() goes no further before."""
-        cdef u32 hit = debug.dbg(self.c).hit
-        debug.dbg(self.c).hit = 0
+        cdef u32 hit = self.c.debugger.hit
+        self.c.debugger.hit = 0
         return hit - 1 if hit else None
 
     cdef between_runs(self, str what):

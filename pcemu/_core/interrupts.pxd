@@ -25,10 +25,6 @@ cdef inline bint rf_set(Cpu* c) noexcept nogil:
     return c.rf_icount == c.icount_end - <u64>c.budget
 
 # Debug register helpers
-cdef inline bint dr7_any(Cpu* c) noexcept nogil:
-    return (c.dr[7] & 0xFF) != 0
-
-
 cdef inline bint code_breakpoints(Cpu* c) noexcept nogil:
     """Is an execution breakpoint enabled in DR7?"""
     cdef int i

@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 
 from pcemu._core.state cimport *
 from pcemu._core cimport blocks
-from pcemu._core.debug cimport WATCH_READ, WATCH_WRITE, dbg, watch_at
+from pcemu._core.debug cimport WATCH_READ, WATCH_WRITE, watch_at
 from pcemu._core.faults cimport set_exc_err
 from pcemu._core.paging cimport Walk, walk
 from pcemu._core.physmem cimport find_range, gap, mach_read, mach_write, ram_page
@@ -19,14 +19,14 @@ from pcemu._core.undo cimport will_store
 
 cdef inline bint watching(Cpu* c) noexcept nogil:
     """Is any memory watched, by the guest or by a debugger?"""
-    return c.dr[7] & 0xff or dbg(c).n_watch
+    return c.dr[7] & 0xff or c.debugger.n_watches
 
 
 cdef bint watched(Cpu* c, u64 va, u64 size) noexcept nogil:
     """Does a data breakpoint of DR7, or a debugger's, touch [va, va+size)?  (execution breakpoints are the engine's)"""
     cdef int i
     cdef u64 n
-    if dbg(c).n_watch and watch_at(c, va, size, WATCH_READ | WATCH_WRITE):
+    if c.debugger.n_watches and watch_at(c, va, size, WATCH_READ | WATCH_WRITE):
         return 1
     if not c.dr[7] & 0xff:
         return 0
@@ -46,8 +46,8 @@ cdef inline u64 bp_len(Cpu* c, int i) noexcept nogil:
 cdef void note_debugger(Cpu* c, u64 va, u64 size, u32 kinds) noexcept nogil:
     """A debugger's watches: the engine leaves after the instruction."""
     cdef u32 hit = watch_at(c, va, size, kinds)
-    if hit and not dbg(c).hit:
-        dbg(c).hit = hit
+    if hit and not c.debugger.hit:
+        c.debugger.hit = hit
         c.leave_req = 1
 
 
@@ -56,7 +56,7 @@ cdef void note_watch(Cpu* c, u64 va, u64 size, int acc) noexcept nogil:
     cdef int i
     cdef u64 n
     cdef u32 rw
-    if dbg(c).n_watch:
+    if c.debugger.n_watches:
         note_debugger(c, va, size, WATCH_READ if acc == ACC_READ else WATCH_WRITE)
     if not c.dr[7] & 0xff:
         return
@@ -290,7 +290,7 @@ cdef u8* rw_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     if watching(c) and watched(c, va, size):
         if need_single(c, op):
             return NULL
-        if dbg(c).n_watch:
+        if c.debugger.n_watches:
             note_debugger(c, va, size, WATCH_READ)
         note_watch(c, va, size, ACC_WRITE)
     n = 4096 - (va & 4095)
@@ -429,7 +429,7 @@ cdef bint access_at(Cpu* c, u64 va, int size, u32 cpl, bint implicit, int acc, u
     cdef u64 pa[2]
     cdef int i, n, parts
     va = wrap(c, va)
-    if dbg(c).n_watch:
+    if c.debugger.n_watches:
         note_debugger(c, va, size, WATCH_READ if acc == ACC_READ else WATCH_WRITE)
     n = 4096 - (va & 4095)
     parts = 1 if n >= size else 2

@@ -10,9 +10,9 @@ cdef enum:                  # why run_slice() came back, by the order of engine.
     RUN_ERROR = 5
     RUN_INTACK = 6          # an external interrupt is to be acknowledged by Python
     RUN_INIT = 7
-    RUN_STOP = 8            # a debugger's breakpoint
+    RUN_BREAKPOINT = 8      # a debugger's breakpoint
     RUN_EVENT = 9           # an exception or interrupt was delivered, and the caller wants to know
-    RUN_WATCH = 10          # a debugger's watched memory was accessed
+    RUN_WATCHPOINT = 10     # a debugger's watched memory was accessed
 
 cdef enum:
     BARRAGE = 20000         # exceptions and interrupts delivered between looks at the outside world

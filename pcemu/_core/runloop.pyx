@@ -7,7 +7,7 @@ from libc.stdint cimport INT64_MAX
 
 from pcemu._core.access cimport *
 from pcemu._core cimport blocks, tlb, vtime
-from pcemu._core.debug cimport breakpoint_at, dbg
+from pcemu._core.debug cimport breakpoint_at
 from pcemu._core.interrupts cimport breakpoint_hits, code_breakpoints, deliver_debug, deliver_exception, deliver_nmi, rf_set
 from pcemu._core.jit cimport jit_mode
 from pcemu._core.lockstep cimport lock_run
@@ -42,8 +42,8 @@ cdef int look_outside(Cpu* c, u64 stop_at, Mark* mark) noexcept nogil:
     cdef u64 now, left
     cdef s64 ns
     c.leave_req = 0
-    if dbg(c).hit:
-        return RUN_WATCH
+    if c.debugger.hit:
+        return RUN_WATCHPOINT
     if c.m.code_full:
         blocks.flush_all(c.m)
         tlb.bump_jc(c)
@@ -105,7 +105,7 @@ cdef inline int look_why(Cpu* c, bint stepping, bint compared) noexcept nogil:
             take_back(c)
         c.dr6_pending = 0
         c.pending &= ~<u32>PEND_DEBUG
-        dbg(c).hit = 0
+        c.debugger.hit = 0
         if not deliver_exception(c, c.pc):
             return ended(c)
     elif c.exit == EXIT_INT:
@@ -152,8 +152,8 @@ cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil:
             if not deliver_debug(c, c.pc):
                 return ended(c)
             continue
-        if c.n_stops and not c.skip_stop and breakpoint_at(c, lin_of(c, c.pc)):
-            return RUN_STOP
+        if c.debugger.n_breakpoints and not c.debugger.passing and breakpoint_at(c, lin_of(c, c.pc)):
+            return RUN_BREAKPOINT
         c.exit = EXIT_NONE
         b = lookup(c, c.pc, not alone)
         if b is not NULL and b.n > c.budget:     # the quantum ends inside: one instruction at a time, to the exact count

@@ -308,9 +308,7 @@ cdef enum:              # Cpu.pending: what the engine looks at between blocks
     PEND_INTR = 1
     PEND_NMI = 2
     PEND_INIT = 4
-    PEND_SIPI = 8
     PEND_DEBUG = 16     # pending debug exception in Cpu.dr6_pending
-    PEND_EXIT = 32      # leave run()
 
 cdef enum:              # Cpu.shadow: for the one instruction after STI, MOV SS, POP SS
     SHADOW_NONE = 0
@@ -347,7 +345,7 @@ cdef enum:              # Cpu.lock_pass
     LOCK_HANDLERS = 1   # a run by handlers alone,
     LOCK_COMPILED = 2   # ... the same by compiled code
 
-cdef struct ClockState:     # virtual time (engine.Clock)
+cdef struct ClockState:     # virtual time (clock.Clock)
     s64 deadline            # ns of the next timer
     s64 offset              # host mode: virtual = host monotonic - offset while running
     s64 warp                # icount mode: ns jumped over while halted
@@ -362,6 +360,20 @@ cdef struct ClockState:     # virtual time (engine.Clock)
     u64 base_tsc            # ... one up to a second before, for the rate
     s64 base_ns
     u64 rate                # ns a tick, << 32; 0: not known yet
+
+cdef struct Watch:
+    u64 addr                # linear
+    u64 size
+    u32 kind                # debug.WATCH_*
+
+cdef struct Debugger:       # what a debugger has asked of a CPU (debug.pxd)
+    u64* breakpoints        # linear addresses
+    Watch* watches
+    u32 n_breakpoints
+    u32 n_watches
+    u32 passing             # it steps: run() goes past breakpoints
+    u32 hit                 # a watched access was made: number of the Watch, counted from 1
+    u64 filter[16]          # a bit for the low ten bits of each breakpoint
 
 cdef struct Cpu:
     u64 r[18]
@@ -400,7 +412,6 @@ cdef struct Cpu:
     u32 exc_soft        # INT n, INT3, INTO: no RF, DPL checks apply
     u64 cr2_next        # becomes CR2 when the page fault is delivered
     # store buffer of page-crossing and device operands
-    u64 w_va
     u64 w_pa0
     u64 w_pa1
     u32 w_size
@@ -461,7 +472,7 @@ cdef struct Cpu:
     u16 fcs
     u16 fds
     u32 mxcsr
-    u64 vec_pad[3]      # (emit.pyx checks)
+    u64 vec_pad[4]      # (emit.pyx checks)
     u8 vec[16][32]      # YMM; the low 16 bytes are XMM. On a multiple of 32
     # features, cpuid
     u64 feat[8]         # bit array of isa feature numbers the model has
@@ -492,12 +503,10 @@ cdef struct Cpu:
     u32 halted
     u32 running
     u32 leave_now
-    u32 n_stops
-    u32 skip_stop
     TlbEntry cw[3][64]  # pages that hold code and may be written: stores look here before they walk
     u32 cw_used
     u32 fp_left         # the host's own floating-point environment is in force during a callback
-    u64 stops[32]       # a debugger's breakpoints, linear addresses
+    Debugger debugger
     Block scratch       # the block of one that is never cached
     Op scratch_ops[2]
     Op slow_ops[2]      # compiled code: the op whose handler is called, and one that comes back

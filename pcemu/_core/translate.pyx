@@ -3,7 +3,7 @@ from libc.string cimport memcpy, memset
 
 from pcemu._core.access cimport *
 from pcemu._core cimport blocks, mmu, physmem, tlb
-from pcemu._core.debug cimport breakpoint_at, stop_in_some_page
+from pcemu._core.debug cimport breakpoint_at, breakpoint_in_some_page
 from pcemu._core.decode cimport DEC_MORE, decode, set_exit_op, set_limit_op
 from pcemu._core.hooks cimport block_made
 from pcemu._core.jit cimport jc_code, jit_mode, set_warm_op
@@ -20,17 +20,17 @@ cdef inline bint beyond(Cpu* c, u64 pc, u32 n) noexcept nogil:
     return 1
 
 
-cdef Op* h_stop(Cpu* c, Op* op) noexcept nogil:
+cdef Op* h_breakpoint(Cpu* c, Op* op) noexcept nogil:
     """Stands before an instruction at whose place in some page there is a breakpoint. If it is this one: to the engine, which stops."""
-    if UNLIKELY(c.n_stops and not c.skip_stop and breakpoint_at(c, lin_of(c, c.r[R_PC]))):
+    if UNLIKELY(c.debugger.n_breakpoints and not c.debugger.passing and breakpoint_at(c, lin_of(c, c.r[R_PC]))):
         c.budget += c.cur.n
         return leave(c, c.r[R_PC])
     return op[1].fn(c, op + 1)
 
 
-cdef inline void set_stop_op(Op* op) noexcept nogil:
+cdef inline void set_breakpoint_op(Op* op) noexcept nogil:
     memset(op, 0, sizeof(Op))
-    op.fn = h_stop
+    op.fn = h_breakpoint
 
 
 cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) noexcept nogil:
@@ -42,7 +42,7 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
     cdef u32 off = lin & 4095
     cdef u64 addr = <u64>(host - m.ram) + off
     cdef Block* b = blocks.new_block(m, max_insns + 4)
-    cdef bint stops = c.n_stops != 0
+    cdef bint stops = c.debugger.n_breakpoints != 0
     cdef u32 n = 0, pos = 0, k
     cdef int length
     cdef Op* op
@@ -56,11 +56,11 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
     b.addr = addr
     b.mode = c.mode
     op = b.ops
-    if stops and stop_in_some_page(c, off):
+    if stops and breakpoint_in_some_page(c, off):
         if c.mode & M_LIM:
             set_limit_op(op)
             op += 1
-        set_stop_op(op)
+        set_breakpoint_op(op)
         op += 1
     elif jit_mode(c):
         set_warm_op(op)
@@ -69,7 +69,7 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
         set_limit_op(op)
         op += 1
     while True:
-        if stops and n and stop_in_some_page(c, off + pos):
+        if stops and n and breakpoint_in_some_page(c, off + pos):
             break
         length = decode(c, c.mode, host + off + pos, 4096 - off - pos, pos, op)
         if length == DEC_MORE:

@@ -42,7 +42,6 @@ cdef struct Lock:
     u32 hand_first          # the first half of the comparison was the handlers'
     u32 stuck               # the budget does not admit what is compiled
     u8 again[8192]          # a bit for each block (hashed) that has been compiled anew
-    void* lookup
 
 cdef bint lock_init(Cpu* c) noexcept                             # False: no memory
 cdef void lock_free(Cpu* c) noexcept

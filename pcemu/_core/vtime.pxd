@@ -6,7 +6,6 @@ cdef enum:
     QUICK_SPAN = 1 << 21    # ticks of the host's counter between two looks at its clock
 
 cdef u64 read_tsc(Cpu* c) noexcept nogil         # exact at the running instruction
-cdef u64 icount_now(Cpu* c) noexcept nogil       # instructions retired before the running one (which ends its block)
 cdef s64 clock_ns(Cpu* c) noexcept nogil
 cdef s64 host_ns() noexcept nogil
 cdef s64 quick_ns(ClockState* k) noexcept nogil

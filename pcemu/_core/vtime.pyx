@@ -12,10 +12,6 @@ cdef extern from "time.h" nogil:
         CLOCK_MONOTONIC
 
 
-cdef u64 icount_now(Cpu* c) noexcept nogil:
-    return c.icount_end - <u64>c.budget - 1
-
-
 cdef s64 host_ns() noexcept nogil:
     cdef timespec ts
     clock_gettime(CLOCK_MONOTONIC, &ts)

@@ -12,7 +12,6 @@ include "gen/features.pxi"
 cdef enum:
     # CR0 bits that exist; NE is settable everywhere, ET reads as 1
     CR0_LOW = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD
-    DR6_FIXED = 0xFFF0FF0       # with bits 28-31
     DR6_BITS = 0xE00F
     DR7_GD = 1 << 13
 

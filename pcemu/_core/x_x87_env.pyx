@@ -8,7 +8,6 @@ from libc.string cimport memset
 from pcemu._core.x87 cimport *
 
 cdef enum:
-    STATE16 = 94
     STATE32 = 108
     CW_BITS = 0x1F3F
     CW_ONE = 0x40               # always set

@@ -1,8 +1,9 @@
 """The gdb stub: gdb's remote serial protocol on a character device (gdb manual, appendix E).
 
-It stands beside the machine, in its loop, between slices of guest time. Breakpoints and watches are the core's (Cpu.set_stops,
-set_watches), not the guest's debug registers; a packet that sets one only notes it, and all go to the core when the guest is
-about to run. What the packets `qqemu.*` do is as QEMU documents it (docs/system/gdb).
+It stands beside the machine, in its loop, between slices of guest time. Breakpoints and watches are the core's
+(Cpu.set_breakpoints, set_watches), not the guest's debug registers; a packet that sets one only notes it, and all go to the core
+when the guest is about to run. What the packets `qqemu.*` do is as QEMU documents it
+(docs/system/gdb).
 """
 
 from __future__ import annotations
@@ -286,7 +287,7 @@ class GdbStub:
         stops = self._stop_addresses()
         for cpu in self.machine.cpus:
             if self._stopping or stops:
-                cpu.set_stops(stops)        # (a step may have taken them away)
+                cpu.set_breakpoints(stops)        # (a step may have taken them away)
             if self._watched != self.watches:
                 cpu.set_watches([(addr, size, WATCHES[kind][0]) for kind, addr, size in self.watches])
         self._stopping = stops

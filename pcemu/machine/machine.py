@@ -325,7 +325,7 @@ class Machine(MachineBase):
             self._serve_requests()
             return True
         if not held and not cpu.halted:
-            cpu.set_stops(())  # not the one it stands at; the debugger sets them all again before it lets the machine run
+            cpu.set_breakpoints(())  # not the one it stands at; the debugger sets them all again before it lets the machine run
         reason = self._run_cpu(1, True, held, timers)
         if reason == "halted":
             deadline = clock.next_deadline()

@@ -144,7 +144,7 @@ class Emulated:
         self.mem.write(CODE, b"\xf4" * SIZE)
 
     def run_to_stop(self, code: bytes, m: Machine) -> Machine | None:
-        """As run(), until a breakpoint set with cpu.set_stops()."""
+        """As run(), until a breakpoint set with cpu.set_breakpoints()."""
         return self.run(code, m, 1 << 20, "breakpoint")
 
     def run(self, code: bytes, m: Machine, count: int = 1, want: str = "budget") -> Machine | None:

@@ -188,9 +188,9 @@ def test_repeated_strings() -> None:
             m.gpr[6] = DATA + 0x1000 + rng.randrange(-8, 8) + (0x800 if "std" in text else 0)
             m.gpr[7] = m.gpr[6] + rng.choice((-1024, -3, -1, 0, 1, 5, 100, 2048))
             # several chunks count as several instructions: stop at the next snippet's byte instead
-            emu.cpu.set_stops([0x2000_0000 + 0x1000 + len(code)])
+            emu.cpu.set_breakpoints([0x2000_0000 + 0x1000 + len(code)])
             after = emu.run_to_stop(code, m)
-            emu.cpu.set_stops([])
+            emu.cpu.set_breakpoints([])
             assert after is not None
             d = differences(text, m, nat.run(code, m), after)
             if d:

@@ -192,9 +192,9 @@ def run_batch(code: bytes, records: list[bytes]) -> tuple[bytes, bytes]:
     # FDS is whatever DS the process happens to have: 0, or what 32-bit snippets before this left
     emu.cpu.set("ds", native().run(assemble_ds(), Machine(fx=m.fx)).gpr[0] & 0xFFFF)
     n = native().run(code, m)
-    emu.cpu.set_stops([CODE + Native.SNIP + len(code)])
+    emu.cpu.set_breakpoints([CODE + Native.SNIP + len(code)])
     e = emu.run_to_stop(code, m)
-    emu.cpu.set_stops([])
+    emu.cpu.set_breakpoints([])
     assert e is not None, f"the emulated snippet stopped at {emu.cpu.get('rip'):#x}"
     return n.data[OUT:OUT + OUT_SIZE * len(records)], e.data[OUT:OUT + OUT_SIZE * len(records)]
 

@@ -45,7 +45,7 @@ def test_breakpoint_in_running_code(made: Any) -> None:
     """The loop is hot when the breakpoint is set in the middle of its block; it stops there every time, and only there."""
     _, cpu, at = made()
     cpu.run(2002)
-    cpu.set_stops([at[4]])
+    cpu.set_breakpoints([at[4]])
     counts = []
     for _ in range(3):
         assert cpu.run(10**6) == "breakpoint"
@@ -55,7 +55,7 @@ def test_breakpoint_in_running_code(made: Any) -> None:
         assert cpu.step() == "budget"
         assert cpu.get("rip") == at[5]
     assert counts == [counts[0], counts[0] + 1, counts[0] + 2]
-    cpu.set_stops([])
+    cpu.set_breakpoints([])
     assert cpu.run(100_000) == "budget"
     assert cpu.get("ecx") == 0
 
@@ -63,14 +63,14 @@ def test_breakpoint_in_running_code(made: Any) -> None:
 def test_breakpoint_costs_nothing_elsewhere(made: Any) -> None:
     """Another page's breakpoint at the same offset is none here: the code runs, to the same count."""
     _, cpu, at = made()
-    cpu.set_stops([at[4] + 0x1000 * n for n in range(1, 40)])
+    cpu.set_breakpoints([at[4] + 0x1000 * n for n in range(1, 40)])
     assert cpu.run(5002) == "budget"
     assert (cpu.get("eax"), cpu.get("ecx"), cpu.icount) == (1000, 0, 5002)
 
 
 def test_breakpoint_at_a_block_start_and_at_the_first_instruction(made: Any) -> None:
     _, cpu, at = made()
-    cpu.set_stops([at[0], at[2]])
+    cpu.set_breakpoints([at[0], at[2]])
     assert (cpu.run(), cpu.get("rip"), cpu.icount) == ("breakpoint", at[0], 0)
     cpu.step()
     hits = 0
@@ -83,9 +83,9 @@ def test_breakpoint_at_a_block_start_and_at_the_first_instruction(made: Any) -> 
 
 def test_many_breakpoints(made: Any) -> None:
     _, cpu, at = made()
-    cpu.set_stops([at[5], *range(0x8000_0000, 0x8000_2000, 2)])
+    cpu.set_breakpoints([at[5], *range(0x8000_0000, 0x8000_2000, 2)])
     assert (cpu.run(), cpu.get("rip")) == ("breakpoint", at[5])
-    cpu.set_stops([])
+    cpu.set_breakpoints([])
 
 
 @pytest.mark.parametrize(("kinds", "offset", "size", "stops"), [
@@ -139,7 +139,7 @@ def test_step_stops_at_the_handler_of_an_exception(made: Any) -> None:
 def test_not_while_running(snippet: Any) -> None:
     """A device may not set breakpoints under the feet of the instruction that called it."""
     _, cpu = snippet.make(snippet.assemble("out 0x80, al; hlt"), "max")
-    cpu.set_stops([])
+    cpu.set_breakpoints([])
     seen = []
 
     class Port:
@@ -147,7 +147,7 @@ def test_not_while_running(snippet: Any) -> None:
             return 0
 
         def write(self, offset: int, size: int, value: int) -> None:
-            for call in (lambda: cpu.set_stops([1]), lambda: cpu.set_watches([(1, 1, "r")])):
+            for call in (lambda: cpu.set_breakpoints([1]), lambda: cpu.set_watches([(1, 1, "r")])):
                 with pytest.raises(RuntimeError):
                     call()
                 seen.append(value)
@@ -185,7 +185,7 @@ def test_stopping_changes_nothing(made: Any, snippet: Any, seed: int) -> None:
         cpu.take_watch()
         if choose.randrange(4) == 0:
             stops = set(choose.sample(at, choose.randrange(3)))
-            cpu.set_stops(stops)
+            cpu.set_breakpoints(stops)
             if watching:
                 cpu.set_watches([(snippet.DATA + choose.randrange(160), 4, "rw")] * choose.randrange(2))
     count = expected[1] if watching else cpu.icount
