@@ -1,28 +1,31 @@
 """Mutated disk images: whatever is in them, opening, reading, writing and checking ends soon, in little memory, with a
 result or a one-line error, and nothing but the named files is opened.
 
-    python -m tests.fuzz.images DIRECTORY FIRST COUNT        mutants FIRST to FIRST+COUNT-1; the first bad one ends it
+A seed is a small qcow2 image with everything in it, and a few changes: fields of the header and its extensions, entries of
+tables, bytes. Most images are of small clusters, so that tables are short and a seed takes a millisecond or two.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import random
 import resource
-import signal
 import struct
 import sys
-import traceback
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pcemu.block import blkdebug, nbd, null
 from pcemu.block.file import FileNode
 from pcemu.block.graph import Graph
 from pcemu.block.node import Node
 from pcemu.block.options import with_format
 from pcemu.block.qcow2 import bitmaps, snapshot
-from pcemu.block.qcow2.check import check
+from pcemu.block.qcow2.check import check as check_image
 from pcemu.block.qcow2.create import format_file, new_header
 from pcemu.block.qcow2.header import BITMAPS, EXT_BITMAPS, Header
 from pcemu.block.qcow2.image import Qcow2Node
@@ -30,19 +33,32 @@ from pcemu.img import mapping
 from pcemu.img.info import facts, human
 from pcemu.qom.errors import PcemuError
 
-SECONDS = 20  # of the processor's time, for one mutant
 MEMORY = 3 << 30
-SIZE = 1 << 20
+LATE = (blkdebug, nbd, null, "".encode("unicode_escape"))  # not imported while opens are watched
 
-SHAPES: tuple[dict[str, Any], ...] = (
-    {},
-    {"cluster_size": 512},
-    {"cluster_size": 4096, "refcount_bits": 1},
-    {"version": 2, "cluster_size": 1024},
-    {"extended_l2": True, "cluster_size": 16384},
-    {"lazy_refcounts": True, "cluster_size": 4096, "refcount_bits": 64},
-    {"cluster_size": 2 << 20},
+# Weight, size of the disk, and what the image is made with. The large ones are rare: their tables take long to go through.
+SHAPES: tuple[tuple[int, int, dict[str, Any]], ...] = (
+    (200, 98304, {"cluster_size": 512}),
+    (100, 98304, {"cluster_size": 512, "backing": True}),
+    (100, 65536 + 512, {"cluster_size": 512, "refcount_bits": 8, "backing": True}),
+    (60, 98304, {"cluster_size": 512, "refcount_bits": 1}),
+    (60, 98304, {"cluster_size": 512, "refcount_bits": 2}),
+    (60, 98304, {"cluster_size": 512, "refcount_bits": 64, "lazy_refcounts": True}),
+    (100, 98304, {"version": 2, "cluster_size": 512}),
+    (60, 98304, {"version": 2, "cluster_size": 1024, "backing": True}),
+    (40, 1 << 19, {"cluster_size": 4096, "refcount_bits": 32}),
+    (40, 1 << 19, {"cluster_size": 4096, "lazy_refcounts": True, "backing": True}),
+    (40, 1 << 20, {"extended_l2": True, "cluster_size": 16384}),
+    (40, 1 << 20, {"extended_l2": True, "cluster_size": 16384, "backing": True}),
+    (20, 1 << 19, {"cluster_size": 4096, "compression_type": "zstd"}),
+    (4, 1 << 20, {}),
+    (1, 1 << 22, {"cluster_size": 2 << 20}),
 )
+# What a backing file may be called.
+NAMES = (b"/dev/zero", b"other.raw", b"mutant.qcow2", b"./mutant.qcow2", b"file:mutant.qcow2", b"../", b"", b"nbd+unix:///x?socket=none",
+         b'json:{"driver":"qcow2","file":"mutant.qcow2"}', b'json:{"driver":"file","filename":"other.raw","locking":"off"}',
+         b"json:{", b"host_device:/dev/null", b"null-co://", b"fd:3", b"base.raw\0x", b"\x1b[2J\n", b"x" * 300)  # fmt: skip
+FORMATS = (b"raw", b"qcow2", b"vmdk", b"file", b"null-co", b"host_device", b"nbd", b"blkdebug", b"\n", b"")
 INTERESTING = (0, 1, 2, 3, 0x7F, 0x80, 0xFF, 0x200, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 56) - 512,
                1 << 56, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, (1 << 63) | 0x10000, (1 << 62) | 0x10001)  # fmt: skip
 # Offset and width of the header's fields.
@@ -52,30 +68,37 @@ FIELDS = ((4, 4), (8, 8), (16, 4), (20, 4), (24, 8), (32, 4), (36, 4), (40, 8), 
 
 def corpus(directory: Path) -> list[bytes]:
     """Small images with everything in them: a backing file, snapshots, compressed clusters, zeroes, bitmaps."""
-    (directory / "base.raw").write_bytes(b"base" * 65536)
+    (directory / "base.raw").write_bytes(b"base" * 16384)
+    (directory / "other.raw").write_bytes(b"other" * 1000)
     images = []
-    for index, shape in enumerate(SHAPES):
+    for index, (_, size, shape) in enumerate(SHAPES):
         path = directory / "seed.qcow2"
         path.write_bytes(b"")
-        backing = {"backing_file": "base.raw", "backing_format": "raw"} if index % 2 else {}
+        shape = dict(shape)
+        backing = {"backing_file": "base.raw", "backing_format": "raw"} if shape.pop("backing", False) else {}
         with FileNode(str(path)) as file:
-            format_file(file, new_header(SIZE, **shape, **backing))
+            format_file(file, new_header(size, **shape, **backing))
         rng = random.Random(index)
         node = open_image(path)
         assert isinstance(node, Qcow2Node)
         for _ in range(6):
-            node.pwrite(rng.randrange(SIZE // 512 - 40) * 512, [memoryview(rng.randbytes(20480))])
+            node.pwrite(rng.randrange(size // 512 - 10) * 512, [memoryview(rng.randbytes(5120))])
         if shape.get("refcount_bits") != 1:
             snapshot.create(node, "one")
-            node.pwrite(0, [memoryview(rng.randbytes(70_000))])
+            node.pwrite(0, [memoryview(rng.randbytes(7_000))])
             snapshot.create(node, "two")
-        node.write_zeroes(262_144, 131_072)
-        if not node.l2_entry((SIZE - 1) // node.cluster_size)[0]:
-            node.write_compressed((SIZE - 1) // node.cluster_size * node.cluster_size, b"z" * min(512, node.cluster_size))
+        node.write_zeroes(size // 4, size // 8)
+        last = (size - 1) // node.cluster_size
+        for cluster in (last, last - 1):
+            node.discard(cluster * node.cluster_size, min(node.cluster_size, size - cluster * node.cluster_size))
+            node.flush()
+            if not node.l2_entry(cluster)[0]:
+                node.write_compressed(cluster * node.cluster_size, b"z" * min(512, node.cluster_size))
         h = node.header
         node.close()
         data = path.read_bytes()
         images.append(data if h.version == 2 else with_bitmaps(data, h))
+    path.unlink()
     return images
 
 
@@ -94,11 +117,14 @@ def with_bitmaps(data: bytes, h: Header) -> bytes:
 
 
 def mutant(images: list[bytes], rng: random.Random) -> bytes:
-    data = bytearray(rng.choice(images))
+    (data,) = rng.choices(images, [weight for weight, _, _ in SHAPES])
+    data = bytearray(data)
     tables = interesting_places(data)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
         what = rng.random()
-        if what < 0.35:
+        if what < 0.03:
+            name_backing(data, rng)
+        elif what < 0.35:
             at, width = rng.choice(FIELDS)
             put(data, at, width, value(rng, data, at, width))
         elif what < 0.85:
@@ -115,6 +141,21 @@ def mutant(images: list[bytes], rng: random.Random) -> bytes:
         if len(data) < 128:
             data += bytes(128)
     return bytes(data)
+
+
+def name_backing(data: bytearray, rng: random.Random) -> None:
+    """Another name for the backing file, and at times another format."""
+    (at,) = struct.unpack_from(">Q", data, 8)
+    if not 72 <= at < 4096:
+        at = 400
+    name = rng.choice(NAMES)
+    if rng.random() < 0.3:
+        start = 112 if data[7] == 3 else 72
+        format_ = rng.choice(FORMATS)
+        extension = struct.pack(">II", 0xE2792ACA, len(format_)) + format_.ljust(-(-len(format_) // 8) * 8, b"\0") + bytes(8)
+        data[start : start + len(extension)] = extension
+    data[at : at + len(name)] = name
+    struct.pack_into(">QI", data, 8, at, len(name))
 
 
 def value(rng: random.Random, data: bytearray, at: int, width: int) -> int:
@@ -158,34 +199,40 @@ def open_image(path: Path, **options: Any) -> Node:
     return graph.open(with_format(graph, spec, quiet=True))
 
 
-def look(node: Node, rng: random.Random) -> None:
+def uses(node: Node, rng: random.Random) -> list[Callable[[], Any]]:
     """What info, map, check and a guest that reads do."""
-    end = max(0, node.size - 65536)
-    for at in (0, 4096, 65536 + 512, SIZE // 2, end, rng.randrange(max(1, node.size))):
-        attempt(lambda at=at: node.get(at, min(200_000, max(0, node.size - at))))  # type: ignore[misc]
-        attempt(lambda at=at: node.try_pread(at, [memoryview(bytearray(4096))]))  # type: ignore[misc]
-    attempt(lambda: human(facts(node, "x"), node))
-    attempt(lambda: [run for run, _ in zip(mapping.runs(node), range(2000), strict=False)])
-    if isinstance(node, Qcow2Node):
-        attempt(lambda: check(node))
-        attempt(node.has_holes)
+    first, last = rng.randrange(0, max(1, min(node.size, 1 << 20)), 512), max(0, node.size - 65536)
+    calls: list[Callable[[], Any]] = [
+        lambda: node.get(first, min(70_000, max(0, node.size - first))),
+        lambda: node.get(last, min(70_000, max(0, node.size - last))),
+        lambda: node.try_pread(first, [memoryview(bytearray(4096))]),
+        lambda: human(facts(node, "x"), node),
+        lambda: [run for run, _ in zip(mapping.runs(node), range(500), strict=False)],
+        lambda: check_image(node),  # type: ignore[arg-type]
+        lambda: node.has_holes(),  # type: ignore[attr-defined]
+        lambda: snapshot.open_at(node, "1"),  # type: ignore[arg-type]
+    ]
+    return calls if isinstance(node, Qcow2Node) else calls[:5]
 
 
-def change(node: Node, rng: random.Random) -> None:
+def changes(node: Node, rng: random.Random) -> list[Callable[[], Any]]:
     """What a guest that writes does, and the commands."""
-    for _ in range(4):
-        at = rng.randrange(0, max(1, min(node.size, 1 << 22)), 512)
-        length = min(rng.choice((512, 66_048)), max(0, node.size - at))
-        attempt(lambda at=at, n=length: node.pwrite(at, [memoryview(bytes([7]) * n)]))  # type: ignore[misc]
-        attempt(lambda at=at, n=length: node.discard(at, n))  # type: ignore[misc]
-        attempt(lambda at=at, n=length: node.write_zeroes(at, n, True))  # type: ignore[misc]
-        attempt(node.flush)
-    if isinstance(node, Qcow2Node):
-        attempt(lambda: snapshot.create(node, "new"))
-        attempt(lambda: snapshot.apply(node, "one"))
-        attempt(lambda: snapshot.delete(node, "1"))
-        attempt(lambda: node.truncate(2 << 20))
-        attempt(lambda: check(node, fix="all"))
+    at = rng.randrange(0, max(1, min(node.size, 1 << 20)), 512)
+    length = min(rng.choice((512, 6656, 66_048)), max(0, node.size - at))
+    data = memoryview(bytes((7,)) * length)
+    calls: list[Callable[[], Any]] = [
+        lambda: node.pwrite(at, [data]),
+        lambda: node.discard(at, length),
+        lambda: node.write_zeroes(at, length, rng.random() < 0.5),
+        node.flush,
+        lambda: node.pwrite(0, [data[: node.size]], fua=True),
+        lambda: node.truncate(rng.choice((512, 60_416, 2 << 20))),
+        lambda: snapshot.create(node, "new"),  # type: ignore[arg-type]
+        lambda: snapshot.apply(node, rng.choice(("one", "2"))),  # type: ignore[arg-type]
+        lambda: snapshot.delete(node, rng.choice(("1", "two"))),  # type: ignore[arg-type]
+        lambda: check_image(node, fix=rng.choice(("leaks", "all"))),  # type: ignore[arg-type]
+    ]
+    return calls if isinstance(node, Qcow2Node) else calls[:6]
 
 
 def attempt(what: Callable[[], Any]) -> None:
@@ -193,69 +240,74 @@ def attempt(what: Callable[[], Any]) -> None:
         what()
 
 
-def exercise(path: Path, data: bytes, rng: random.Random) -> None:
-    path.write_bytes(data)
-    for options, use in (({"read-only": True}, look), ({"read-only": True, "backing": None}, look), ({}, change),
-                         ({"no-repair": True}, change)):  # fmt: skip
-        if "driver" not in options and data[:8] in (b"QFI\xfb\0\0\0\2", b"QFI\xfb\0\0\0\3"):
-            options = {**options, "driver": "qcow2"}
-        elif options:
-            continue
-        try:
-            node = open_image(path, **options)
-        except PcemuError as error:
-            assert "\n" not in str(error), error
-            continue
-        try:
-            use(node, rng)
-        finally:
-            attempt(node.close)
+# How an image is opened, and what is done with it then: each seed has one of them.
+WAYS: tuple[tuple[int, dict[str, Any], Any], ...] = (
+    (5, {"read-only": True}, uses),
+    (1, {"read-only": True, "backing": None}, uses),
+    (8, {}, changes),
+    (3, {"no-repair": True}, changes),
+    (3, {"l2-cache-size": 1024, "refcount-cache-size": 1024}, changes),
+)
 
 
-class Late(BaseException):
-    """It took too long."""
+def exercise(path: Path, options: dict[str, Any], use: Any, rng: random.Random) -> None:
+    try:
+        node = open_image(path, **options)
+    except PcemuError as error:
+        assert "\n" not in str(error), error
+        return
+    try:
+        for _ in range(5):
+            attempt(rng.choice(use(node, rng)))
+    finally:
+        attempt(node.close)
 
 
-def run(directory: Path, first: int, count: int) -> None:
-    images = corpus(directory)
-    allowed = {str(directory / name) for name in ("mutant.qcow2", "base.raw")}
-    watching = False
+class Bench:
+    """A directory with the image, and a watch on what is opened."""
 
-    def audit(event: str, arguments: tuple[Any, ...]) -> None:
-        if watching and event == "open" and isinstance(arguments[0], str) and arguments[0] not in allowed:
+    def __init__(self) -> None:
+        self.scratch = tempfile.TemporaryDirectory(prefix="pcemu-images-")
+        directory = Path(self.scratch.name)
+        self.path = directory / "mutant.qcow2"
+        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        self.images = corpus(directory)
+        self.backing = {str(directory / "base.raw"): b"base.raw", str(directory / "other.raw"): b"other.raw"}
+        self.allowed: set[str] | None = None  # names that may be opened now; None: all
+        for way in range(20):
+            self.try_one(self.images[0], random.Random(way))  # imports what is imported late
+        sys.addaudithook(self.audit)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and self.allowed is not None and isinstance(arguments[0], str) and arguments[0] not in self.allowed:
             raise AssertionError(f"{arguments[0]!r} was opened")
 
-    def alarm(number: int, frame: Any) -> None:
-        raise Late
-
-    sys.addaudithook(audit)
-    signal.signal(signal.SIGPROF, alarm)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    path = directory / "mutant.qcow2"
-    exercise(path, images[0], random.Random(0))  # imports what is imported late
-    for number in range(first, first + count):
-        rng = random.Random(number)
-        data = mutant(images, rng)
-        path.write_bytes(data)
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        watching = True
+    def try_one(self, data: bytes, rng: random.Random, watch: bool = False) -> None:
+        os.pwrite(self.fd, data, 0)
+        os.ftruncate(self.fd, len(data))
+        ((_, options, use),) = rng.choices(WAYS, [way[0] for way in WAYS])
+        if data[:8] in (b"QFI\xfb\0\0\0\2", b"QFI\xfb\0\0\0\3"):
+            options = {**options, "driver": "qcow2"}
+        else:
+            options = {}
+        if watch:  # besides the image what it names as its backing file, if that is wanted
+            named = {path for path, name in self.backing.items() if name in data and "backing" not in options}
+            self.allowed = {str(self.path), *named}
         try:
-            exercise(path, data, rng)
-        except BaseException:
-            watching = False
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            (directory / "bad.qcow2").write_bytes(data)
-            print(f"mutant {number}:")
-            traceback.print_exc(file=sys.stdout)
-            sys.exit(1)
-        watching = False
-        signal.setitimer(signal.ITIMER_PROF, 0)
+            exercise(self.path, options, use, rng)
+        finally:
+            self.allowed = None
 
 
-def numbers(first: int, count: int, step: int) -> Iterator[tuple[int, int]]:
-    for start in range(first, first + count, step):
-        yield start, min(step, first + count - start)
+@functools.cache
+def bench() -> Bench:
+    return Bench()
 
 
-if __name__ == "__main__":
-    run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+def check(seed: int) -> None:
+    """One mutant; AssertionError, or whatever the code raised, if it is not survived."""
+    b = bench()
+    rng = random.Random(seed)
+    data = mutant(b.images, rng)
+    b.try_one(data, rng, watch=True)

@@ -1,6 +1,6 @@
 """Fuzzing for as long as one likes: prints what is found, and at the end (or after Ctrl-C) a line for docs/soak.md.
 
-    python -m fuzz.soak [--family core|compiled|vectors|board] [--first SEED] [--hours H] [--resume FILE]       (from tests/)
+    python -m fuzz.soak [--family core|board|images|...] [--first SEED] [--hours H] [--resume FILE]       (from tests/)
 
 With a file, the hours are of CPU time, over all runs that name it: each goes on where the one before stopped, and there is
 nothing left to do when they are through.
@@ -23,6 +23,7 @@ from pathlib import Path
 from .worker import FAMILIES, findings
 
 BATCH = 500
+BATCHES = {"images": 20_000}  # by family, where seeds are cheap
 
 
 class Progress:
@@ -44,7 +45,7 @@ class Progress:
                 raise SystemExit(f"fuzz.soak: {file} is not what an earlier run left: {error}") from None
 
     def note(self, family: str, seconds: float) -> None:
-        self.ran[family] = self.ran.get(family, 0) + BATCH
+        self.ran[family] = self.ran.get(family, 0) + BATCHES.get(family, BATCH)
         self.seconds += seconds
         if self.file is not None:
             text = json.dumps({"first": self.first, "seconds": self.seconds, "ran": self.ran, "bad": self.bad})
@@ -73,7 +74,8 @@ def main() -> int:
             if (progress.seconds if options.resume else time.monotonic() - began) >= 3600 * options.hours:
                 break
             spent = _spent()
-            for seed, text in findings(family, progress.first + progress.ran.get(family, 0), BATCH, timeout=BATCH * 60):
+            batch = BATCHES.get(family, BATCH)
+            for seed, text in findings(family, progress.first + progress.ran.get(family, 0), batch, timeout=batch * 60):
                 progress.bad.append(f"{family} {seed}")
                 print(text, flush=True)
             progress.note(family, _spent() - spent)

@@ -21,7 +21,8 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 LIMIT = 60  # ordinary seeds take milliseconds
-FAMILIES = ("core", "compiled", "vectors", "board")
+LIMITS = {"images": 20}
+FAMILIES = ("core", "compiled", "vectors", "board", "images")
 
 
 def checker(family: str) -> Callable[[int], None]:
@@ -38,7 +39,7 @@ def main(family: str, first: int, count: int) -> int:
     bad = 0
     for seed in range(first, first + count):
         os.write(1, f"at {seed}\n".encode())
-        signal.setitimer(signal.ITIMER_PROF, LIMIT)
+        signal.setitimer(signal.ITIMER_PROF, LIMITS.get(family, LIMIT))
         try:
             check(seed)
         except AssertionError as error:

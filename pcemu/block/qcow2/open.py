@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..errors import BlockError
+from ..errors import BlockError, printable
 from ..file import FileNode
 from ..node import Node
 from .header import Header, read_header
@@ -90,7 +90,7 @@ def _open_backing(graph: Graph, o: Options, file: Node, h: Header, extra: dict[s
     below = replace(o.common, **_below(o, file, True))  # type: ignore[arg-type]
     name = resolve(file, h.backing_file)
     if _is_above(name, below.seen):
-        raise BlockError(f"Could not open backing file: '{name}' is its own backing file")
+        raise BlockError(f"Could not open backing file: '{printable(name)}' is its own backing file")
     try:
         spec = {"file": filename_spec(name), **(extra or {})}
         if "driver" in spec["file"] and spec["file"]["driver"] not in ("file", "nbd"):  # type: ignore[operator, index]
@@ -100,7 +100,7 @@ def _open_backing(graph: Graph, o: Options, file: Node, h: Header, extra: dict[s
         spec = with_format(graph, spec, quiet=True, inherited=below)
         return graph.open(spec, below)
     except BlockError as error:
-        raise BlockError(f"Could not open backing file: {error}") from None
+        raise BlockError(f"Could not open backing file: {printable(str(error))}") from None
 
 
 def _is_above(name: str, seen: frozenset[tuple[int, int]]) -> bool:

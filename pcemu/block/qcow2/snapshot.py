@@ -93,12 +93,13 @@ def find(image: Qcow2Node, key: str) -> Snapshot:
 def open_at(image: Qcow2Node, key: str) -> None:
     """Show the disk as it was in a snapshot (the image must be read-only)."""
     shot = find(image, key)
+    if shot.l1_size < image.header.l1_entries_for(shot.disk_size):
+        raise BlockError(f"snapshot '{key}': its L1 table is too small")
     with image.lock:
         image.l1 = _l1(image, shot)
         image.l2_cache.clear()
+        image._unpacked.clear()
         image.size = shot.disk_size
-        if len(image.l1) < image.header.l1_entries_for(image.size):
-            raise BlockError(f"snapshot '{key}': its L1 table is too small")
 
 
 def create(image: Qcow2Node, name: str) -> None:
