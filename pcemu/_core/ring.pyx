@@ -566,9 +566,9 @@ cdef class SplitRing(Ring):
             if d.flags & DESC_INDIRECT:
                 if not self.indirect:
                     raise RingError("an indirect table that was not negotiated")
-                if d.flags & DESC_NEXT or count:
-                    raise RingError("an indirect table inside a chain")
-                self.add_table(chain, d.addr, d.len, 0)
+                if d.flags & DESC_NEXT:
+                    raise RingError("an indirect table in the middle of a chain")
+                self.add_table(chain, d.addr, d.len, 0)    # after ordinary descriptors, too (2.7.5.3.2)
                 break
             chain.add(d.addr, d.len, (d.flags & DESC_WRITE) != 0)
             if not d.flags & DESC_NEXT:

@@ -286,3 +286,16 @@ def test_configuration() -> None:
 def test_properties_that_cannot_be(props: dict[str, Any], text: str) -> None:
     with pytest.raises(PcemuError, match=text):
         BlkRig(**props)
+
+
+def test_memory_that_is_gone_when_a_request_ends(rig: BlkRig) -> None:
+    """A guest can take the RAM away that its ring is in (chipsets map ROM over some of it): its mistake, and no more."""
+    rig.disk.slow = True
+    rig.queues[0].add([struct.pack("<IIQ", 0, 0, 0)], [512, 1])
+    rig.queues[0].kick()
+    for region in rig.m.memory_root.ordered():
+        if region.name == "pc.ram":
+            region.enabled = False
+    rig.disk.finish()
+    assert rig.status & NEEDS_RESET
+    assert any("not in RAM" in line for line in rig.m.log.messages)

@@ -220,7 +220,6 @@ def bad_split(queue: Queue) -> dict[str, Any]:
         "device memory": lambda: desc((0xE0000000, 8, 0, 0)),
         "order": lambda: desc((good, 8, NEXT | WRITE, 1), (good, 8, 0, 0)),
         "indirect and next": lambda: desc((good, 16, INDIRECT | NEXT, 1), (good, 8, 0, 0)),
-        "indirect inside": lambda: desc((good, 8, NEXT, 1), (good, 16, INDIRECT, 0)),
         "nested": lambda: table((good, 16, INDIRECT, 0)),
         "table size": lambda: desc((good, 15, INDIRECT, 0)),
         "table empty": lambda: desc((good, 0, INDIRECT, 0)),
@@ -245,6 +244,20 @@ def test_nonsense_needs_a_reset(rig: Rig, what: str) -> None:
     rig.start()  # and a reset is all it needs
     assert not rig.status & NEEDS_RESET
     assert rig.queues[0].transfer([b"abc"], [3]) == (3, b"bcd")
+
+
+def test_an_indirect_table_behind_ordinary_descriptors(rig: Rig) -> None:
+    """Unusual, and allowed (2.7.5.3.2)."""
+    rig.start(INDIRECT_DESC)
+    queue = rig.queues[0]
+    data, room = rig.store(b"abc"), rig.alloc(3)
+    table = rig.store(struct.pack("<QIHH", room, 3, WRITE, 0))
+    queue.put_desc(0, data, 3, NEXT, 1)
+    queue.put_desc(1, table, 16, INDIRECT, 0)
+    queue.chains[0] = ([0, 1], [(room, 3)])
+    queue.publish(0)
+    queue.kick()
+    assert queue.used() == [(0, 3, b"bcd")]
 
 
 def test_indirect_that_was_not_negotiated(rig: Rig) -> None:

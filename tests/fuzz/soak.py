@@ -23,7 +23,7 @@ from pathlib import Path
 from .worker import FAMILIES, findings
 
 BATCH = 500
-BATCHES = {"images": 20_000}  # by family, where seeds are cheap
+BATCHES = {"images": 20_000, "virtio": 2_000}  # by family, where seeds are cheap
 
 
 class Progress:

@@ -22,7 +22,7 @@ TESTS = Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 LIMIT = 60  # ordinary seeds take milliseconds
 LIMITS = {"images": 20}
-FAMILIES = ("core", "compiled", "vectors", "board", "images")
+FAMILIES = ("core", "compiled", "vectors", "board", "images", "virtio", "network")
 
 
 def checker(family: str) -> Callable[[int], None]:

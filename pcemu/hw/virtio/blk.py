@@ -272,7 +272,8 @@ class VirtioBlk(VirtioDevice):
         def done(error: int) -> None:
             if error and self._failed(error, policy, attempt, operation):
                 return
-            self._answer(queue, chain, S_IOERR if error and policy != "ignore" else S_OK, written)
+            # The guest may have moved the memory away that the ring was in.
+            self.guard(self._answer, queue, chain, S_IOERR if error and policy != "ignore" else S_OK, written)
 
         def attempt() -> None:
             submit(done)

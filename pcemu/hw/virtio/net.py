@@ -456,7 +456,7 @@ class VirtioNet(VirtioDevice):
     def get_state(self) -> dict[str, Any]:
         for pair in self.pairs:  # a frame that waits for room is lost, as frames may be
             if pair.kept is not None:
-                pair.tx.push(pair.kept[0])
+                self.guard(pair.tx.push, pair.kept[0])
                 pair.kept = None
         return {**super().get_state(), "filter": self.filter.state(), "mac": self.current_mac,
                 "announcing": self.announcing, "active_pairs": self.active_pairs}  # fmt: skip
