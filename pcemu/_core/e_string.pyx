@@ -102,7 +102,8 @@ cdef bint e_string(J* j, Op* op, EmitRow r) noexcept nogil:
         rr(j, asz, 0x81, 7, H_R11)
         e32(j, 4096)
         new_stub(j, jcc_fwd(j, 7), STUB_END)
-        rmx(j, 3, 0x8D, H_CX, NO_REG, H_R11, sz, 0)
+        rr(j, asz, 0x8B, H_CX, H_R11)       # (of RCX, only ECX counts outside 64-bit mode: what it held there is still in it)
+        rmx(j, 3, 0x8D, H_CX, NO_REG, H_CX, sz, 0)
         st_env(j, 3, H_CX, AT_BYTES)
     if source:
         find(j, H_SI, sz, rep, 0, AT_SRC)
@@ -119,7 +120,7 @@ cdef bint e_string(J* j, Op* op, EmitRow r) noexcept nogil:
     st_env(j, 3, H_DI, AT_OLD_DI)
     ld_env(j, 3, H_DI, AT_DST)
     if rep:
-        rr(j, 3, 0x8B, H_CX, H_R11)
+        rr(j, asz, 0x8B, H_CX, H_R11)
     if sub == MOVS:
         host_string(j, 0xF3 if rep else 0, sz, 0xA4)
     elif sub == STOS:
@@ -129,7 +130,7 @@ cdef bint e_string(J* j, Op* op, EmitRow r) noexcept nogil:
     if not rep:
         mov_imm(j, H_T, <u64>b)
     else:                               # r15 = bytes done
-        rr(j, 3, 0x8B, H_T, H_R11)
+        rr(j, asz, 0x8B, H_T, H_R11)
         rr(j, 3, 0x2B, H_T, H_CX)
         rr(j, 3, 0xC1, 4, H_T)
         e8(j, <u32>sz)

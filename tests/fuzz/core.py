@@ -54,6 +54,11 @@ def build(seed: int, tb_size: int = 1 << 22) -> tuple[Rig, Random]:
     if rng.random() < 0.1:
         cpu.set("rsp", value(rng, bits) & (1 << (64 if bits == 64 else 32)) - 1)
     start = 0 if cpu.get("cs_base") == CODE else CODE
+    if mode.startswith("compat"):  # what 64-bit code has left in the upper halves, which nothing may look at
+        high = Random(~seed)
+        for name in GPR[:8]:
+            if high.random() < 0.3:
+                cpu.set(name, cpu.get(name) | high.choice((1, 0x80000000, 0xC0000000, 0xFFFFFFFF, high.getrandbits(32))) << 32)
     cpu.set("rip", start + (rng.randrange(0x40) if rng.random() < 0.3 else 0))
     if rng.random() < 0.05 and bits != 16:
         cpu.set("rip", rng.choice((RAM - 64, RAM - 7, ROM + 0x100, CODE + 0xFF8)))

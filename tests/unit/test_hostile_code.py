@@ -23,10 +23,11 @@ def snippet() -> Any:
     return module
 
 
-def end(snippet: Any, code: bytes, heat: int, at: int) -> dict[str, Any]:
+def end(snippet: Any, code: bytes, heat: int, at: int, registers: dict[str, int]) -> dict[str, Any]:
     memory, cpu = snippet.make(b"", "max")
     memory.write(at, code)
-    cpu.set("rip", at)
+    for name, value in ({"rip": at} | registers).items():
+        cpu.set(name, value)
     if heat and not cpu.enable_jit(size=1 << 20, heat=heat):
         pytest.skip("no compiled code on this host")
     why = cpu.run(20_000)
@@ -34,12 +35,12 @@ def end(snippet: Any, code: bytes, heat: int, at: int) -> dict[str, Any]:
     return {"why": why, "icount": cpu.icount, "ram": memory.read(0, snippet.SIZE)} | {name: cpu.get(name) for name in names}
 
 
-def same(snippet: Any, text: str, at: int = 0, code: bytes = b"") -> dict[str, Any]:
+def same(snippet: Any, text: str, at: int = 0, code: bytes = b"", **registers: int) -> dict[str, Any]:
     at = at or snippet.CODE
     code = code or snippet.assemble(text)
-    plain = end(snippet, code, 0, at)
+    plain = end(snippet, code, 0, at, registers)
     for heat in (1, 5):
-        assert end(snippet, code, heat, at) == plain
+        assert end(snippet, code, heat, at, registers) == plain
     return plain
 
 
@@ -156,3 +157,20 @@ def test_returns_to_anywhere(snippet: Any) -> None:
         add dword ptr [esp], 3
     4:  ret"""
     same(snippet, text)
+
+
+@pytest.mark.parametrize("upper", [1, 0x40000000, 0xC0000000, 0xFFFFFFFF])
+@pytest.mark.parametrize("insn", [
+    "rep stosd", "rep stosw", "rep movsd", "rep movsb", "repe cmpsd", "repne scasd", "rep lodsd", "mov cx, 3; rep stosb",
+    "stosd; lodsd; movsd; cmpsd; scasd", "1: add ebx, [esi+ecx*4]; loop 1b", "mov eax, [esi+ecx*8-1]; mov [edi+ecx], al",
+    "push ecx; pop edx; enter 16, 3; leave; pushad; popad", "mov al, cl; mov ebx, esi; xlatb", "call 2f; jmp 3f; 2: ret 4; 3:",
+    "bts [edi], ecx; shl dword ptr [edi], cl; shld [esi], edx, cl", "xchg [edi+ecx], esi; lock xadd [edi], ecx",
+    "fld dword ptr [esi+ecx]; fstp tbyte ptr [edi+ecx*4]",
+])
+def test_what_64_bit_code_has_left_in_the_registers(snippet: Any, insn: str, upper: int) -> None:
+    """32-bit code may find anything in the upper halves: a count of 5 that is one of 64 bits, and is shifted out of sight."""
+    text = f"mov eax, [esi]; mov [edi], eax; mov [edi+4], eax; cld; jmp 9f; 9: {insn}; nop"
+    values = {"rcx": 5, "rsi": 0x2400, "rdi": 0x2800, "rdx": 9, "rbx": 0x2000, "rbp": 0x2F00, "rsp": 0x2E00, "rax": 0x1234567}
+    clean = same(snippet, text, **values)
+    found = same(snippet, text, **{name: value | upper << 32 for name, value in values.items()})
+    assert found | {name: found[name] & 0xFFFFFFFF for name in snippet.REGISTERS} == clean
