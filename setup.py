@@ -46,7 +46,7 @@ def tour() -> None:
         print("warning: built without builtin:tour", file=sys.stderr)
 
 
-building = any(a.startswith(("build", "bdist", "install", "develop", "editable", "dist")) for a in sys.argv[1:])
+building = any(a.startswith(("build", "bdist", "install", "develop", "editable")) for a in sys.argv[1:])
 if building:
     tour()
 setup(ext_modules=extensions() if building else [])

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts import reference  # noqa: E402
+from scripts import reference  # noqa: E402 - found by the path above
 
 project = "pcemu"
 author = "the pcemu authors"

@@ -185,8 +185,8 @@ def _mke2fs() -> str | None:
     return shutil.which("mke2fs", path=f"{os.environ.get('PATH', '')}:{SBIN}")
 
 
-def _run(command: list[str], what: str, log: Path | None = None, **more: object) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **more)  # type: ignore[call-overload]
+def _run(command: list[str], what: str, log: Path | None = None, **more: Any) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **more)
     if done.returncode:
         tail = log.read_text(errors="replace")[-3000:] if log is not None and log.exists() else ""
         raise FetchError(f"{what} failed\n{done.stdout[-3000:]}{tail}")

@@ -55,11 +55,6 @@ GUESTS: dict[str, Guest] = {
 KERNELS = ("cloud", "amd64", "686", "686-pae")
 
 
-def busybox_for(kernel: str) -> str:
-    """The user space that runs on a kernel."""
-    return "busybox32" if GUESTS[kernel].arch == "i386" else "busybox"
-
-
 class Fetcher:
     """Gets guests; reads each architecture's index at most once."""
 

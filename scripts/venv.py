@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from scripts.debian import FetchError, Repository, unpack, write_atomically
 
@@ -27,9 +28,9 @@ STAMP = VENV / "up-to-date"
 HEADERS = ROOT / ".cache" / "python-dev"
 
 
-def run(*command: str | Path, **kwargs: object) -> None:
+def run(*command: str | Path, **kwargs: Any) -> None:
     try:
-        subprocess.run([str(part) for part in command], check=True, **kwargs)  # type: ignore[call-overload]
+        subprocess.run([str(part) for part in command], check=True, **kwargs)
     except FileNotFoundError:
         sys.exit(f"venv: {command[0]} is needed and is not installed")
     except subprocess.CalledProcessError as error:

@@ -69,7 +69,7 @@ def main(kernel: str) -> None:
     options = ["-nodefaults", "-serial", "stdio", "-icount", "shift=2", "-kernel", kernel]
     with Machine(parse(options)).build() as machine:
         for apic in machine.find_all(LocalApic):
-            apic.cpu = Pin(machine.cpu, follower)  # type: ignore[assignment]
+            apic.cpu = Pin(machine.cpu, follower)
         sys.setprofile(follower)
         reason = machine.run()
         sys.setprofile(None)

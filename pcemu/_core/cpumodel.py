@@ -167,7 +167,7 @@ class CpuModel:
                 t[key][REGS.index(word.reg)] |= self._word(i)
         if amd and self.xlevel:
             t[0x80000001, NO_SUBLEAF][3] |= t[1, NO_SUBLEAF][3] & AMD_ALIAS_MASK
-        return [(leaf, sub, *regs) for (leaf, sub), regs in sorted(t.items())  # type: ignore[misc]
+        return [(leaf, sub, regs[0], regs[1], regs[2], regs[3]) for (leaf, sub), regs in sorted(t.items())
                 if leaf <= (self.level if leaf < 0x40000000 else self.xlevel if leaf >= 0x80000000 else leaf)]
 
     def cpuid(self, leaf: int, subleaf: int = 0) -> Regs:

@@ -11,7 +11,6 @@ from enum import IntEnum
 from typing import Any, Self
 
 from . import iov
-from .errors import BlockError
 from .iov import Views
 
 CHUNK = 1 << 20  # zeroes are written in pieces of this size where nothing faster is there
@@ -42,7 +41,6 @@ class Node:
 
     driver = ""
     can_fast_zero = False  # write_zeroes() is quicker than writing zeroes
-    supports_backing = False
 
     def __init__(self, node_name: str = "", read_only: bool = False) -> None:
         self.node_name = node_name
@@ -135,8 +133,3 @@ class Node:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def need_writable(node: Node) -> None:
-    if node.read_only:
-        raise BlockError(f"Block node '{node.node_name or node.filename}' is read-only")

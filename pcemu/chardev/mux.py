@@ -72,10 +72,6 @@ class MuxPort(Chardev):
     def event(self, name: str) -> None:
         self._event(name)
 
-    @property
-    def backlog(self) -> bool:
-        return bool(self._in)
-
     def _watch_input(self, on: bool) -> None:
         if on:
             self.mux.port_ready()

@@ -280,7 +280,7 @@ def no_acpi(c: Context) -> None:
 
 def nodefaults(c: Context) -> None:
     c.config.nodefaults = True
-    c.default_serial = c.default_parallel = c.default_monitor = False
+    c.default_serial = c.default_monitor = False
 
 
 def kernel(c: Context) -> None:

@@ -33,7 +33,6 @@ def serial(c: Context) -> None:
 
 
 def parallel(c: Context) -> None:
-    c.default_parallel = False
     if c.value != "none":
         raise not_yet(c.option, c.value)
 

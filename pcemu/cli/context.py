@@ -23,10 +23,8 @@ class Context:
         self.nographic = False
         self.display = ""
         self.default_serial = True
-        self.default_parallel = True
         self.default_monitor = True
         self.accels: list[tuple[str, str]] = []  # (name, where it was asked for)
-        self.rtc_slew = False
         self.mem_path = ""
         self.mem_prealloc = False
         self.lists: list[Callable[[], None]] = []  # what `help` arguments print

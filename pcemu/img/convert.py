@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 from pcemu.block.node import Node
 from pcemu.block.pool import ThreadPool
@@ -72,7 +73,6 @@ class _Options:
             raise ImgError(f"Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to {CHUNK}.")
         if not 1 <= self.threads <= 16:
             raise ImgError("Invalid number of coroutines. Allowed number of coroutines is between 1 and 16")
-        self.source_fmt = args.get("f")
 
 
 def _open_source(filename: str, args: Arguments) -> Node:
@@ -163,7 +163,7 @@ class _Copier:
                 self.room.acquire()
                 if self.failure is not None:
                     return
-                self.pool.submit(lambda at=start, n=count: self.piece(node, base, at, n))  # type: ignore[misc]
+                self.pool.submit(partial(self.piece, node, base, start, count))
 
     def advance(self, count: int) -> None:
         with self.lock:

@@ -81,7 +81,6 @@ class Machine(MachineBase):
         self.monitors: list[Any] = []
         self.qtest: Any = None
         self.serial_backends: list[Any] = []  # chardevs of the board's serial ports, None: no port
-        self.parallel_backends: list[Any] = []
         self.status = "prelaunch"  # QMP's run states
         self.guest_runs = False
         self.exit_reason: ExitReason | None = None

@@ -40,11 +40,6 @@ def paging_on(cpu: Any) -> bool:
     return bool(cpu.get("cr0") & CR0_PG)
 
 
-def address_bits(cpu: Any) -> int:
-    """Width of what is translated: 32 or 48."""
-    return 48 if cpu.get("efer") & EFER_LMA else 32
-
-
 def canonical(cpu: Any, virtual: int) -> int:
     """The address as a pointer has it: sign-extended in long mode."""
     if cpu.get("efer") & EFER_LMA and virtual >> 47 & 1:

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections import deque
 from struct import Struct
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcemu.qom.errors import PcemuError
 from pcemu.qom.property import format_mac
@@ -102,7 +102,7 @@ _GSO_BITS = {GSO_TCPV4: TSO4, GSO_TCPV6: TSO6, GSO_UDP: UFO}
 class NetClient:
     """One end of a cable. By itself it swallows every frame."""
 
-    kind: ClassVar[str] = ""  # "nic", or the type of -netdev
+    kind: str = ""  # "nic", or the type of -netdev
     takes: int = 0  # what receive() accepts unfinished: CSUM | TSO4 ...
 
     def __init__(self, machine: Any, name: str, model: str = "", mac: bytes = b"") -> None:

@@ -20,7 +20,7 @@ class DgramNet(NetClient):
 
     def __init__(self, machine: Any, name: str, sock: socket.socket, target: Any, text: str, kind: str = "dgram") -> None:
         super().__init__(machine, name, kind)
-        self.kind = kind  # type: ignore[misc]
+        self.kind = kind
         self.sock: socket.socket | None = sock
         self.target = target  # None: the socket is connected
         self.text = text

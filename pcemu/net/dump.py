@@ -34,7 +34,7 @@ class FilterDump(NetFilter):
 
     def prepare(self) -> None:
         try:
-            self._out = open(self.file, "wb")  # noqa: SIM115
+            self._out = open(self.file, "wb")  # noqa: SIM115 - lives as long as the filter
         except OSError as error:
             raise PcemuError(f"net dump: can't open {self.file}: {error.strerror}") from None
         self._start_us = (self.machine.rtc_ns() - self.machine.clock.now()) // 1000

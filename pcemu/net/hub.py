@@ -36,7 +36,7 @@ class HubPort(NetClient):
         hub.ports.append(self)
 
     @property
-    def takes(self) -> int:  # type: ignore[override]
+    def takes(self) -> int:  # type: ignore[override]  # (a field of other clients)
         """What everybody else on the hub takes."""
         bits = -1
         for port in self.hub.ports:

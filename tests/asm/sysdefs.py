@@ -9,8 +9,7 @@ from .machine import baseline
 
 LONG = ("long64",)
 NOT_LONG = tuple(m for m in ALL if m != "long64")
-RING0 = ("pm16", "pm32s", "pm32", "compat", "long64")       # modes in which a case may ask for CPL 0
-USER = ("pm16", "pm32", "compat", "long64")                 # ... and for CPL 3
+USER = ("pm16", "pm32", "compat", "long64")                 # modes in which a case may ask for CPL 3
 UNREAL = ("pm16", "pm32", "pm32s", "compat", "long64")      # selectors are descriptors' names
 
 

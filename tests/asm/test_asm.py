@@ -22,7 +22,7 @@ FAULT = Case("load", "mov eax, [%DI]", ("pm32",), regs={"rdi": "hole"}, fault=Fa
 
 
 def errors(case: Case) -> list[str]:
-    inst = expand(case, case.modes[0])              # type: ignore[index]
+    inst = expand(case, case.modes[0])
     inst.code, = assemble([(32, inst.text)])
     inst.values["end"] = inst.values["code"] + len(inst.code)
     return runner.run_instance(machine.machine(), inst, 0, False)
@@ -36,7 +36,7 @@ def errors(case: Case) -> list[str]:
 ])
 def test_wrong_expectations_are_noticed(change: dict[str, object], says: str) -> None:
     assert errors(GOOD) == []
-    assert any(says in e for e in errors(replace(GOOD, **change))), change      # type: ignore[arg-type]
+    assert any(says in e for e in errors(replace(GOOD, **change))), change
     assert errors(GOOD) == []                       # and what a failure left behind does not spread
 
 
@@ -47,7 +47,7 @@ def test_wrong_expectations_are_noticed(change: dict[str, object], says: str) ->
 ])
 def test_wrong_faults_are_noticed(change: dict[str, object], says: str) -> None:
     assert errors(FAULT) == []
-    assert any(says in e for e in errors(replace(FAULT, **change))), change     # type: ignore[arg-type]
+    assert any(says in e for e in errors(replace(FAULT, **change))), change
 
 
 def test_every_file_of_snippets_says_what_it_means(tmp_path: runner.Path) -> None:

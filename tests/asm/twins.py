@@ -15,8 +15,6 @@ from .layout import MODES
 
 USER, WRITE, PRESENT = 4, 2, 1
 NON_CANONICAL = 1 << 47
-# what comes without its feature: the prefix is ignored, and another instruction runs
-NOT_UNDEFINED = {"nop"}
 
 
 def _fault(c: Case, kind: str, fault: Fault, regs: dict[str, Any], **changes: Any) -> Case:

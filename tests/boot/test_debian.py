@@ -185,7 +185,7 @@ def blow_the_balloon_up(guest: Guest) -> None:
     before = total()
     for target in 320, 512:
         guest.ask("balloon", value=target * MIB)
-        guest.event(lambda event: event["event"] == "BALLOON_CHANGE" and event["data"]["actual"] == target * MIB)  # noqa: B023
+        guest.event(lambda event: event["event"] == "BALLOON_CHANGE" and event["data"]["actual"] == target * MIB)  # noqa: B023 - called at once
         assert guest.ask("query-balloon") == {"actual": target * MIB}
         assert abs(total() - (before - 512 + target)) <= 1
 

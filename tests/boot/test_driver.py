@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "checksummer"
 sys.path.insert(0, str(ROOT / "docs"))
 
-import transcripts  # noqa: E402
+import transcripts  # noqa: E402 - found by the path above
 
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin

@@ -23,7 +23,7 @@ SPIN = bytes.fromhex("ebfe")  # jmp $
 
 
 @pytest.fixture
-def boot(tmp_path: Path):  # type: ignore[no-untyped-def]
+def boot(tmp_path: Path):
     def boot(code: bytes, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
         rom = bytearray(b"\xf4" * ROM_SIZE)
         rom[RESET_VECTOR : RESET_VECTOR + len(code)] = code
@@ -35,24 +35,24 @@ def boot(tmp_path: Path):  # type: ignore[no-untyped-def]
     return boot
 
 
-def test_debug_exit(boot) -> None:  # type: ignore[no-untyped-def]
+def test_debug_exit(boot) -> None:
     done = boot(DEBUG_EXIT, "-device", "isa-debug-exit")
     assert (done.returncode, done.stderr) == (0x11 << 1 | 1, "")
 
 
-def test_reset_with_no_reboot(boot) -> None:  # type: ignore[no-untyped-def]
+def test_reset_with_no_reboot(boot) -> None:
     done = boot(RESET, "-no-reboot")
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_triple_fault_says_so_and_dumps_state(boot) -> None:  # type: ignore[no-untyped-def]
+def test_triple_fault_says_so_and_dumps_state(boot) -> None:
     done = boot(TRIPLE_FAULT, "-no-reboot")
     assert done.returncode == 0
     assert done.stderr.startswith("pcemu: triple fault: the processor shut down\nCPU#0\nEAX=00000000 ")
     assert "IDT=     00000000 00000000\n" in done.stderr
 
 
-def test_monitor_sees_halted_reset_and_power_off(boot) -> None:  # type: ignore[no-untyped-def]
+def test_monitor_sees_halted_reset_and_power_off(boot) -> None:
     done = boot(HALT, "-monitor", "stdio", "-no-shutdown",
                 input="info status\nstop\ninfo status\ncont\nsystem_reset\ninfo status\nquit\n")  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
@@ -60,13 +60,13 @@ def test_monitor_sees_halted_reset_and_power_off(boot) -> None:  # type: ignore[
     assert "VM status: paused" in done.stdout
 
 
-def test_monitor_answers_while_the_guest_spins(boot) -> None:  # type: ignore[no-untyped-def]
+def test_monitor_answers_while_the_guest_spins(boot) -> None:
     done = boot(SPIN, "-monitor", "stdio", input="info status\nquit\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert "VM status: running" in done.stdout
 
 
-def test_instruction_log(boot, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_instruction_log(boot, tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert boot(DEBUG_EXIT, "-device", "isa-debug-exit", "-d", "in_asm,exec,cpu_reset", "-D", str(log)).returncode == 35
     text = log.read_text()
@@ -76,7 +76,7 @@ def test_instruction_log(boot, tmp_path: Path) -> None:  # type: ignore[no-untyp
     assert "0xfffffff5:  ee " in text
 
 
-def test_trace_events(boot) -> None:  # type: ignore[no-untyped-def]
+def test_trace_events(boot) -> None:
     done = boot(bytes.fromhex("b034 e643 f4"), "-device", "isa-debug-exit", "-trace", "pit_*", "-trace", "nonesuch",
                 "-monitor", "stdio", input="quit\n")  # fmt: skip
     assert "pcemu: warning: trace event 'nonesuch' does not exist in this machine\n" in done.stderr

@@ -24,7 +24,7 @@ def m() -> TestMachine:
     pm = m.add(Piix4Pm, host.pci, addr="01.3")
     m.outw(GPE + 2, 2)  # enable the event
     pm.control = 1
-    m.sci = m.watch(pm.irq)  # type: ignore[attr-defined]
+    m.sci = m.watch(pm.irq)
     m.outl(BUS, 0)
     return m
 

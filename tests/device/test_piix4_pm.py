@@ -22,7 +22,7 @@ HALF_WRAP = -(-(1 << 23) * SECOND // PM_FREQUENCY)  # ns
 class Board:
     def __init__(self, **props: object) -> None:
         self.m = TestMachine(isa=False)
-        self.m.powerdown_handlers = []  # type: ignore[attr-defined]
+        self.m.powerdown_handlers = []
         self.host: I440fxPciHost = self.m.add(I440fxPciHost)
         self.pm: Piix4Pm = self.m.add(Piix4Pm, self.host.pci, addr="01.3", **{"smb_io_base": 0xB100, **props})
         self.sci = self.m.watch(self.pm.irq)
@@ -111,7 +111,7 @@ def test_disabled_timer_wakes_nobody(b: Board) -> None:
 
 def test_power_button(b: Board) -> None:
     b.m.outw(EN, 0x100)
-    b.m.powerdown_handlers[0]()  # type: ignore[attr-defined]
+    b.m.powerdown_handlers[0]()
     assert b.m.inw(STS) & 0x100 and b.sci.level == 1
     b.m.outb(STS, 0xFF)  # the other byte
     assert b.sci.level == 1

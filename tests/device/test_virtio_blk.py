@@ -210,7 +210,7 @@ def test_errors_of_the_host(rig: BlkRig) -> None:
 def test_werror_stop_tries_again() -> None:
     rig = BlkRig(werror="stop")
     stops: list[str] = []
-    rig.m.stop = stops.append  # type: ignore[attr-defined]
+    rig.m.stop = stops.append
     rig.start()
     rig.disk.error = errno.EIO
     data = b"\x55" * 512

@@ -36,7 +36,7 @@ def make(name: str) -> Rig:
     m.drives["d0"] = Disk()
     m.netdevs["n0"] = NetClient(m, "n0")
     m.add_chardev("c0")
-    m.emit_event = lambda *_: None  # type: ignore[method-assign,assignment]
+    m.emit_event = lambda *_: None
     rig = Rig(name, m, packed=True, **PROPERTIES.get(name, {}))
     if name == "virtio-serial-pci":
         m.add("virtconsole", chardev="c0")

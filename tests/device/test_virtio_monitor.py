@@ -17,7 +17,7 @@ PACKED = 1 << 34
 def started(features: int = 0, **props: Any) -> tuple[Rig, Context, str]:
     """A balloon, whose device keeps what is in its queue of statistics."""
     rig = Rig("virtio-balloon-pci", **props)
-    rig.m.status = "running"  # type: ignore[attr-defined]
+    rig.m.status = "running"
     rig.start(1 << 1 | features, msix=False)
     return rig, Context(rig.m), rig.m.path_of(rig.dev)
 

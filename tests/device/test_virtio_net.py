@@ -267,7 +267,7 @@ def test_several_queues() -> None:
     assert rig.control(4, 0, b"\3\0", queue=6) == 0 and rig.control(4, 0, b"\4\0", queue=6) == 1
     rig.queues[5].add([bytes(12), frame(OTHER)], [])
     rig.queues[5].kick()
-    assert len(rig.peer.queues[2].frames) == 1  # type: ignore[attr-defined]
+    assert len(rig.peer.queues[2].frames) == 1
     rig.queues[2].add([], [2000])
     rig.peer.queues[1].send(frame())
     assert len(rig.queues[2].used()) == 1

@@ -104,7 +104,7 @@ def test_host_that_fills_up_in_the_middle(rig: SerialRig) -> None:
         rig.stream.sent += piece
         rig.stream.blocked = True
 
-    rig.stream.write = write  # type: ignore[method-assign]
+    rig.stream.write = write
     rig.queues[5].add([data], [])
     rig.queues[5].kick()
     for _ in range(3):

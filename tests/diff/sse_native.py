@@ -26,7 +26,6 @@ STATE = np.dtype({
     "offsets": [0, 2, 4, 24, 32, 160, 512, 514, 516, 536, 544, 672, 1024, 1056, 1088, 1120, 1128, 1152, 1280, 0, 512, 2304, 2560],
     "itemsize": 2816,
 })
-GPRS = ("rax", "rcx", "rdx", "rbx")
 OUTPUTS = ("out_fcw", "out_fsw", "out_ftw", "out_mxcsr", "out_xmm", "out_ymmh", "out_gpr", "fault", "mem", "area")
 ARITH = 0x8D5
 CODE, STATES, STACK = 0x100000, 0x200000, 0x90000

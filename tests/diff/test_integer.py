@@ -102,7 +102,6 @@ GROUPS: dict[str, tuple[list[str], str]] = {
             + ["mulx rcx, rbx, rsi", "mulx ecx, ecx, esi", "rorx ecx, ebx, 7", "rorx rcx, [rdi], 63", "adcx rcx, rbx", "adox ecx, ebx",
                "adox rcx, [rdi]"], "ap"),
 }
-UNDEFINED = {"bextr": "aps", "popcnt": ""}
 
 
 def random_machine(rng: random.Random) -> Machine:

@@ -19,7 +19,7 @@ pytestmark = needs_x86_64
 CASES = 200                     # a batch
 BATCHES = max(1, int(os.environ.get("PCEMU_DIFF_STATES", "150")) // 50)     # for each instruction and kind of state
 IN, OUT = 0, 0x8000             # in the data page: FRSTOR image and operand, 128 bytes; FNSAVE image, flags, memory: 160 bytes
-IN_SIZE, OUT_SIZE = 128, 160
+OUT_SIZE = 160
 LOOP = ("2: frstor [rsi]; mov rax, [rsi + 120]; push rax; popfq; mov rbx, [rsi + 108]; mov [rdi + 128], rbx; "
         "mov bx, [rsi + 116]; mov [rdi + 136], rbx; {op}; pushfq; mov [rdi + 120], rax; fnsave [rdi]; pop [rdi + 112]; "
         "fninit; add rsi, 128; add rdi, 160; dec ecx; jnz 2b")

@@ -208,9 +208,9 @@ def uses(node: Node, rng: random.Random) -> list[Callable[[], Any]]:
         lambda: node.try_pread(first, [memoryview(bytearray(4096))]),
         lambda: human(facts(node, "x"), node),
         lambda: [run for run, _ in zip(mapping.runs(node), range(500), strict=False)],
-        lambda: check_image(node),  # type: ignore[arg-type]
-        lambda: node.has_holes(),  # type: ignore[attr-defined]
-        lambda: snapshot.open_at(node, "1"),  # type: ignore[arg-type]
+        lambda: check_image(node),
+        lambda: node.has_holes(),
+        lambda: snapshot.open_at(node, "1"),
     ]
     return calls if isinstance(node, Qcow2Node) else calls[:5]
 
@@ -227,10 +227,10 @@ def changes(node: Node, rng: random.Random) -> list[Callable[[], Any]]:
         node.flush,
         lambda: node.pwrite(0, [data[: node.size]], fua=True),
         lambda: node.truncate(rng.choice((512, 60_416, 2 << 20))),
-        lambda: snapshot.create(node, "new"),  # type: ignore[arg-type]
-        lambda: snapshot.apply(node, rng.choice(("one", "2"))),  # type: ignore[arg-type]
-        lambda: snapshot.delete(node, rng.choice(("1", "two"))),  # type: ignore[arg-type]
-        lambda: check_image(node, fix=rng.choice(("leaks", "all"))),  # type: ignore[arg-type]
+        lambda: snapshot.create(node, "new"),
+        lambda: snapshot.apply(node, rng.choice(("one", "2"))),
+        lambda: snapshot.delete(node, rng.choice(("1", "two"))),
+        lambda: check_image(node, fix=rng.choice(("leaks", "all"))),
     ]
     return calls if isinstance(node, Qcow2Node) else calls[:6]
 

@@ -135,7 +135,7 @@ def test_a_deadline_brought_forward_while_an_interrupt_is_acknowledged() -> None
     rig.cpu.intack = intack
     rig.cpu.set("eflags", 0x202)
     rig.memory.write(CODE, b"\xe7\x80")  # OUT 0x80, AX: raises the line in the middle of the quantum
-    rig.probe.write = lambda offset, size, value: rig.cpu.set_intr(True)  # type: ignore[method-assign]
+    rig.probe.write = lambda offset, size, value: rig.cpu.set_intr(True)
     rig.io.set_map([(0x80, 8, rig.probe, 0)])
     assert rig.cpu.run(40) == "deadline"
     assert rig.cpu.icount == 6
@@ -197,7 +197,7 @@ def test_a_call_whose_push_raises_an_interrupt(code: str) -> None:
         if len(writes) == 3:
             rig.cpu.set_nmi()
 
-    rig.probe.write = write  # type: ignore[method-assign]
+    rig.probe.write = write
     rig.remap(0)
     rig.cpu.run(50)
     assert rig.cpu.halted
@@ -216,7 +216,7 @@ def test_code_in_a_device_is_fetched_once_an_instruction(portion: int) -> None:
             fetches.append(rig.clock.now())
         return int.from_bytes(code[offset : offset + size], "little")
 
-    rig.probe.read = read  # type: ignore[method-assign]
+    rig.probe.read = read
     rig.remap(0)
     set_segment(rig.cpu, "cs", MMIO >> 4, MMIO, 0xFFFF, 0x9B00)
     set_segment(rig.cpu, "ds", MMIO >> 4, MMIO, 0xFFFF, 0x9300)
@@ -238,7 +238,7 @@ def test_an_instruction_that_ends_in_a_device_is_fetched_once() -> None:
             fetches.append(rig.clock.now())
         return int.from_bytes((b"\x07\xf4" + bytes(30))[offset : offset + size], "little")
 
-    rig.probe.read = read  # type: ignore[method-assign]
+    rig.probe.read = read
     rig.remap(0)
     rig.memory.write(MMIO - 1, b"\x00")
     set_segment(rig.cpu, "cs", MMIO - 0x10 >> 4, MMIO - 0x10, 0xFFFF, 0x9B00)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,11 +42,6 @@ def same(path: Path, contents: bytes | bytearray, fmt: str = "qcow2") -> None:
     raw = path.with_suffix(".expected")
     raw.write_bytes(contents)
     qemu_img("compare", "-q", "-f", fmt, "-F", "raw", path, raw)
-
-
-def virtual_size(path: Path) -> int:
-    size: int = json.loads(qemu_img("info", "--output=json", path))["virtual-size"]
-    return size
 
 
 def make(path: Path, size: int, **options: Any) -> Path:

@@ -222,7 +222,7 @@ def test_pool_grows_when_it_is_needed() -> None:
     pool = ThreadPool(limit=3)
     done: list[int] = []
     for number in range(50):
-        pool.submit(lambda number=number: done.append(number))  # type: ignore[misc]
+        pool.submit(lambda number=number: done.append(number))
     pool.close()
     assert sorted(done) == list(range(50))
 
@@ -533,7 +533,7 @@ def test_an_image_survives_any_failed_write(tmp_path: Path, number: int) -> None
             raise OSError(errno.EIO, "once")
         plain_write(offset, views)
 
-    blkdebug.pwrite = pwrite  # type: ignore[method-assign]
+    blkdebug.pwrite = pwrite
     rng = random.Random(5)
     model = bytearray(256 << 10)
     for turn in range(30):

@@ -287,7 +287,7 @@ def test_a_dirty_image_is_repaired_and_a_corrupt_one_is_not_written(tmp_path: Pa
         assert again.get(0, 4) == b"aaaa"
     with open_qcow2(copy) as again:
         assert again.get(0, 4) == b"aaaa"
-        assert not again.header.incompatible & hdr.DIRTY  # type: ignore[attr-defined]
+        assert not again.header.incompatible & hdr.DIRTY
     clean(copy)
     # An L2 entry that points into the middle of a cluster: found when it is used, marked, refused from then on.
     with open_qcow2(copy) as again:

@@ -16,7 +16,7 @@ from pcemu.testing.harness import TestMachine
 
 def machine(*cards: tuple[str, int]) -> Any:
     m = TestMachine(isa=False)
-    m.config = MachineConfig()  # type: ignore[attr-defined]
+    m.config = MachineConfig()
     host = m.add(I440fxPciHost)
     bridge = m.add("pci-bridge", host.pci, addr="07.0", id="br")
     for number, (addr, index) in enumerate(cards):

@@ -47,7 +47,7 @@ def test_output_is_handed_over_once_a_slice(host: Host) -> None:
     device.room = 1000
     calls = []
     send = device._send
-    device._send = lambda data: (calls.append(len(data)), send(data))[1]  # type: ignore[method-assign]
+    device._send = lambda data: (calls.append(len(data)), send(data))[1]
     for byte in b"hello":
         assert device.write_byte(byte)
     device.write(b" world")

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 sys.path[:0] = [str(DOCS), str(DOCS / "examples" / "metronome")]
 
-import transcripts  # noqa: E402
-from metronome import Metronome  # noqa: E402
+import transcripts  # noqa: E402 - found by the path above
+from metronome import Metronome  # noqa: E402 - found by the path above
 
 PAGES = sorted(DOCS.glob("*.md"))
 IDS = [page.stem for page in PAGES]

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
 
-import transcripts  # noqa: E402
+import transcripts  # noqa: E402 - found by the path above
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 MAKE_CPU = ("from pcemu._core import engine, cpumodel; cpu = engine.Cpu(engine.Memory(), engine.IoSpace(), engine.Clock(), "

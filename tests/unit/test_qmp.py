@@ -280,9 +280,6 @@ def test_no_value_is_looked_at_twice() -> None:
     splitter = Splitter()
     looked = 0
 
-    class Counting(bytearray):
-        pass
-
     text = b'{"a":"' + b"x\\\"" * 200_000
     for at in range(0, len(text), 100):
         before = splitter._at
@@ -770,7 +767,7 @@ def test_ports_of_programs_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
                                                 and not device.id)  # fmt: skip
     for port in (named, other):
         for on in (True, True):
-            port.set_guest_connected(on)                    # type: ignore[attr-defined]
+            port.set_guest_connected(on)
     named.reset()
     client.turn()
     client.answers()

@@ -18,7 +18,7 @@ UUID = "12345678-9abc-def0-1122-334455667788"
 def identity(**changes: object) -> smbios.Identity:
     values: dict[str, object] = {"manufacturer": "pcemu", "product": "PC", "version": "pc-x",
                                  "uuid": uuid.UUID(UUID).bytes, "cpu_signature": 0x60FB1}  # fmt: skip
-    return smbios.Identity(**{**values, **changes})  # type: ignore[arg-type]
+    return smbios.Identity(**{**values, **changes})
 
 
 def build(ram: int = 256 << 20, options: list[dict[str, str]] | None = None, firmware: str = "",

@@ -125,7 +125,7 @@ def test_a_machine_s_file(tmp_path: Path, form: str) -> None:
     path = tmp_path / "trace"
     config = MachineConfig(ram_size=1 << 20, trace_events=["pit_ioport_*"], trace_file=str(path), trace_format=form)
     with Machine(config, core=FakeCore()).build() as machine:
-        machine.find("isa-pit").io_write(3, 0x34, 1)      # type: ignore[union-attr]
+        machine.find("isa-pit").io_write(3, 0x34, 1)
     if form == "text":
         assert path.read_text().endswith("pit_ioport_write addr=0x3 value=0x34\n")
     else:

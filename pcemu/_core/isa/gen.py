@@ -7,7 +7,6 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -280,18 +279,6 @@ def resolve(row: Row, names: dict[str, int]) -> None:
                 if cand in names:
                     row.handlers[form][s] = cand
                     break
-
-
-def used_sizes(row: Row) -> Iterator[int]:
-    rule = size_rule(row)
-    if rule < 4:
-        yield rule
-    elif rule == 5:
-        yield from (2, 3)
-    elif rule == BY_LENGTH:
-        yield from (0, 1)
-    else:
-        yield from (1, 2, 3)
 
 
 def missing(rows: list[Row]) -> list[str]:

@@ -105,14 +105,6 @@ def allocate_blocks(file: Node, offset: int, length: int) -> None:
         fallocate(file.fd, 0, offset, length)
 
 
-def change_backing(file: Node, h: Header, backing_file: str, backing_format: str) -> None:
-    """Write the header anew with another backing file; nothing else changes."""
-    h.backing_file, h.backing_format = backing_file, backing_format
-    data = h.pack()
-    file.put(0, data.ljust(h.cluster_size, b"\0"))
-    file.flush()
-
-
 def pack_snapshot_pointer(count: int, offset: int) -> bytes:
     """Bytes 60 to 71 of the header."""
     return struct.pack(">IQ", count, offset)

@@ -10,7 +10,6 @@ ZERO = 1  # reads as zeroes, whatever it points to (version 3, without subcluste
 OFFSET = 0x00FFFFFFFFFFFE00
 SUBCLUSTERS = 32
 ALL_ALLOCATED = (1 << SUBCLUSTERS) - 1
-ALL_ZERO = ALL_ALLOCATED << 32
 
 
 class Kind(IntEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..errors import BlockError
@@ -169,7 +170,7 @@ def read_header(file: Node) -> Header:
     return h
 
 
-def _read_extensions(file: Node, h: Header, end: int, bad) -> None:  # type: ignore[no-untyped-def]
+def _read_extensions(file: Node, h: Header, end: int, bad: Callable[[str], BlockError]) -> None:
     """Types and data up to the end marker."""
     at = h.length
     for _ in range(MAX_EXTENSIONS):
@@ -196,7 +197,7 @@ def _read_extensions(file: Node, h: Header, end: int, bad) -> None:  # type: ign
     raise bad("too many header extensions")
 
 
-def _check_tables(h: Header, bad) -> None:  # type: ignore[no-untyped-def]
+def _check_tables(h: Header, bad: Callable[[str], BlockError]) -> None:
     """Where the tables are and how large."""
     mask = h.cluster_size - 1
     if h.size > 1 << 63:

@@ -42,7 +42,6 @@ class Qcow2Node(Metadata):
 
     driver = "qcow2"
     can_fast_zero = True
-    supports_backing = True
 
     def _become_writer(self, repair: bool) -> None:
         h = self.header

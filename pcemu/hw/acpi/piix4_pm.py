@@ -27,8 +27,8 @@ EN_WRITABLE = TIMER_STS | GLOBAL_STS | PWRBTN_STS | RTC_STS
 # PM1 control (7.2.3).
 SCI_EN, CNT_WRITABLE, SLP_EN = 1, 0x1C03, 1 << 13
 
-# Sleep types, as the ACPI tables name them to the guest.
-S5_TYPE, S3_TYPE = 0, 1
+# The sleep type that the ACPI tables name to the guest.
+S5_TYPE = 0
 
 PMBASE, DEVACTB, DEVRESA, DEVRESB, DEVRESC, PMREGMISC, SMBBA, SMBHSTCFG = (
     0x40, 0x58, 0x5C, 0x60, 0x64, 0x80, 0x90, 0xD2)  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,15 @@ if TYPE_CHECKING:
 
 def _ignore(value: int) -> None:
     """Writes to read-only registers."""
+
+
+def _word(apic: LocalApic, register: str, at: int) -> int:
+    bits: int = getattr(apic, register)
+    return bits >> at & 0xFFFFFFFF
+
+
+def _lvt(apic: LocalApic, index: int) -> int:
+    return apic.lvt[index]
 
 
 def build_readers(apic: LocalApic) -> list[Callable[[], int] | None]:
@@ -25,14 +35,13 @@ def build_readers(apic: LocalApic) -> list[Callable[[], int] | None]:
     table[0x0E] = lambda: apic.dfr << 28 | 0xFFFFFFF
     table[0x0F] = lambda: apic.svr
     for word in range(8):
-        table[0x10 + word] = lambda at=word << 5: apic.isr >> at & 0xFFFFFFFF  # type: ignore[misc]
-        table[0x18 + word] = lambda at=word << 5: apic.tmr >> at & 0xFFFFFFFF  # type: ignore[misc]
-        table[0x20 + word] = lambda at=word << 5: apic.irr >> at & 0xFFFFFFFF  # type: ignore[misc]
+        for at, register in ((0x10, "isr"), (0x18, "tmr"), (0x20, "irr")):
+            table[at + word] = partial(_word, apic, register, 32 * word)
     table[0x28] = lambda: apic.esr
     table[0x30] = lambda: apic.icr_low
     table[0x31] = lambda: apic.icr_high
     for index in range(6):
-        table[0x32 + index] = lambda index=index: apic.lvt[index]  # type: ignore[misc]
+        table[0x32 + index] = partial(_lvt, apic, index)
     table[0x38] = lambda: apic.initial_count
     table[0x39] = apic.current_count
     table[0x3E] = lambda: apic.divide
@@ -52,7 +61,7 @@ def build_writers(apic: LocalApic) -> list[Callable[[int], None] | None]:
     table[0x30] = apic.write_icr
     table[0x31] = apic.write_icr_high
     for index in range(6):
-        table[0x32 + index] = lambda value, index=index: apic.write_lvt(index, value)  # type: ignore[misc]
+        table[0x32 + index] = partial(apic.write_lvt, index)
     table[0x38] = apic.write_initial_count
     table[0x39] = _ignore
     table[0x3E] = apic.write_divide

@@ -132,6 +132,3 @@ class PciBus(Bus):
         self._asserted[line] = count
         if count == (1 if level else 0):
             self._set_line(line, level)
-
-    def line_level(self, line: int) -> int:
-        return 1 if self._asserted.get(line, 0) else 0

@@ -91,12 +91,12 @@ class PciDevice(Device):
     bus_type = "PCI"
 
     vendor_id: ClassVar[int] = 0
-    device_id: ClassVar[int] = 0
-    revision: ClassVar[int] = 0
-    class_id: ClassVar[int] = 0  # base class and subclass
+    device_id: int = 0
+    revision: int = 0
+    class_id: int = 0  # base class and subclass
     prog_if: ClassVar[int] = 0
     subsystem_vendor_id: ClassVar[int] = 0x1AF4
-    subsystem_id: ClassVar[int] = 0x1100
+    subsystem_id: int = 0x1100
     header_type: ClassVar[int] = 0  # 1: a bridge's
     bar_count: ClassVar[int] = 6
     rom_offset: ClassVar[int] = ROM_BAR

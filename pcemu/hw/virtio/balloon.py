@@ -69,8 +69,8 @@ class VirtioBalloon(VirtioDevice):
         if others:
             raise self.fail("Only one balloon device is supported")
         self.config_size = 16 if self.page_poison or self.qemu_4_0_config_size else 8
-        self.inflate_queue = self.add_queue(128, self.inflate)
-        self.deflate_queue = self.add_queue(128, self.deflate)
+        self.add_queue(128, self.inflate)
+        self.add_queue(128, self.deflate)
         self.stats_queue = self.add_queue(128, self.receive_stats)
         if self.free_page_reporting:
             self.add_queue(32, self.report)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pcemu.qom import Bus, Device, Property
 
 from .queue import NO_VECTOR, Virtqueue
-
-if TYPE_CHECKING:
-    from pcemu._core.ring import Chain
 
 # Device status (2.1).
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 1, 2, 4, 8, 0x40, 0x80
@@ -227,8 +224,3 @@ class VirtioDevice(Device):
             self.features_accepted()
             for queue, state in zip(self.queues, values["queues"], strict=True):
                 queue.load(state)
-
-
-def write_reply(chain: Chain, offset: int, data: bytes) -> int:
-    """Store an answer; what the driver left no room for is lost. Returns the bytes written from 0 on."""
-    return offset + chain.write(offset, data)

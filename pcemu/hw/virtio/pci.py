@@ -72,7 +72,6 @@ class VirtioPci(PciDevice):
 
     def __init__(self, machine: Any, bus: Any = None, id: str | None = None, **props: Any) -> None:
         self._backend_props: dict[str, Any] = {}
-        self._wants_legacy = "auto"
         super().__init__(machine, bus, id, **props)
         self.vbus = VirtioBus("virtio-bus", self)
         self.vdev = self.device_class(machine, self.vbus, None, **self._backend_props)
@@ -137,13 +136,13 @@ class VirtioPci(PciDevice):
             raise self.fail("packed=on needs a modern device (disable-modern=off)")
         number = vdev.device_number
         if self.legacy:
-            self.device_id = TRANSITIONAL_IDS[number]  # type: ignore[misc]
-            self.subsystem_id = number  # type: ignore[misc]
+            self.device_id = TRANSITIONAL_IDS[number]
+            self.subsystem_id = number
         else:
-            self.device_id = MODERN_ID + number  # type: ignore[misc]
-            self.revision = 1  # type: ignore[misc]
+            self.device_id = MODERN_ID + number
+            self.revision = 1
         if hasattr(self, "class_code") and self.class_code:
-            self.class_id = self.class_code  # type: ignore[misc]
+            self.class_id = self.class_code
         super().realize()
         vdev.realize_now()
         vectors = getattr(self, "vectors", 0)

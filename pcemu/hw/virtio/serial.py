@@ -60,7 +60,7 @@ class VirtioSerial(VirtioDevice):
         if not name:
             taken = {bus.name for bus in self.machine.buses()}
             name = next(f"virtio-serial-bus.{i}" for i in range(len(taken) + 1) if f"virtio-serial-bus.{i}" not in taken)
-        self.serial_bus = VirtioSerialBus(name, self)
+        VirtioSerialBus(name, self)
         self.inputs: list[Virtqueue] = []  # by port: from the host to the guest
         self.outputs: list[Virtqueue] = []
         for nr in range(self.max_ports):
@@ -68,7 +68,7 @@ class VirtioSerial(VirtioDevice):
             self.outputs.append(self.add_queue(PORT_QUEUE_SIZE, self.output, f"out{nr}"))
             if nr == 0:
                 self.control_in = self.add_queue(CONTROL_QUEUE_SIZE, self.send_messages, "control-in")
-                self.control_out = self.add_queue(CONTROL_QUEUE_SIZE, self.control, "control-out")
+                self.add_queue(CONTROL_QUEUE_SIZE, self.control, "control-out")
         self._port_of = {queue: nr for nr, pair in enumerate(zip(self.inputs, self.outputs, strict=True)) for queue in pair}
 
     def extra_features(self) -> int:

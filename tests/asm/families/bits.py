@@ -167,7 +167,7 @@ def bytes_and_crc() -> Iterator[Case]:
     v = 0xF1E2D3C4B5A69788
     r = int.from_bytes(le(v, 8), "big")
     for code, m, om, out in (("F0", v, None, {"rdx": r}), ("F1", None, r, {})):
-        yield Case("movbe with 66 and REX.W", f"= 66 48 0F 38 {code} /2m", ("long64",), 0, 8, regs={"rdx": v} if om else {}, m=m, om=om, out=out)   # type: ignore[arg-type]
+        yield Case("movbe with 66 and REX.W", f"= 66 48 0F 38 {code} /2m", ("long64",), 0, 8, regs={"rdx": v} if om else {}, m=m, om=om, out=out)
 
     def crc(c: int, data: bytes) -> int:
         for byte in data:               # Castagnoli's polynomial, reflected

@@ -156,13 +156,13 @@ def status_word() -> Iterator[Case]:
         cr0 = found(mode, cpl)["cr0"]
         common = {"modes": (mode,), "cpl": cpl, "priv": True}
         yield Case("lmsw r", "= 0F 01 /6d", regs={"rdx": cr0 & 0xFFF0 | cr0 & 1 | TS | EM | MP}, out={"cr0": cr0 | TS | EM | MP},
-                   **common)      # type: ignore[arg-type]
+                   **common)
         yield Case("lmsw m", "= 0F 01 /6m", msize=2, m=cr0 & 1 | TS, out={"cr0": cr0 & ~(MP | EM) | TS}, access="r",
-                   **common)      # type: ignore[arg-type]
+                   **common)
         if mode != "real":
             yield Case("lmsw does not clear PE", "= 0F 01 /6d", regs={"rdx": 0}, out={"cr0": cr0 & ~(MP | EM | TS)},
-                       **common)  # type: ignore[arg-type]
-        yield Case("clts", "clts", regs={"cr0": f"cr0 | {TS}"}, out={"cr0": cr0}, **common)     # type: ignore[arg-type]
+                       **common)
+        yield Case("clts", "clts", regs={"cr0": f"cr0 | {TS}"}, out={"cr0": cr0}, **common)
     yield Case("lmsw sets PE", "= 0F 01 /6d", ("real",), regs={"rdx": found("real")["cr0"] | 1},
                out={"cr0": found("real")["cr0"] | 1})
     yield from privileged("= 0F 01 /6d")
@@ -193,23 +193,23 @@ def debug() -> Iterator[Case]:
             put = 0x4001 if n_ == 6 else 0x155
             for k in (n_, alias):
                 yield Case(f"mov dr{k}, r", f"= - 0F 23 /{k}d", regs={"rdx": put, "dr6": 0xFFFF0FF0}, out={f"dr{n_}": got},
-                           **common)       # type: ignore[arg-type]
+                           **common)
                 yield Case(f"mov r, dr{k}", f"= - 0F 21 /{k}d", regs={f"dr{n_}": got}, out={"edx": got},
-                           **common)  # type: ignore[arg-type]
+                           **common)
             yield Case(f"mov dr{alias}, CR4.DE", f"= - 0F 23 /{alias}d", regs={"cr4": f"cr4 | {DE}"}, fault=Fault(6),
-                       **common)           # type: ignore[arg-type]
+                       **common)
         yield Case("DR6: what can be written", "= - 0F 23 /6d", regs={"rdx": 0xFFFFFFFF}, out={"dr6": 0xFFFFEFFF},
-                   **common)               # type: ignore[arg-type]
+                   **common)
         yield Case("DR7: what can be written", "= - 0F 23 /7d", regs={"rdx": 0xFFFFDFFF & ~0xFF}, out={"dr7": 0xFFFF0700},
-                   **common)               # type: ignore[arg-type]
+                   **common)
         if wide == 64:
             for k in (6, 7):
                 yield Case(f"DR{k}: upper half", f"= - 0F 23 /{k}d", regs={"rdx": 1 << 32}, fault=Fault(13),
-                           **common)  # type: ignore[arg-type]
+                           **common)
         for code in ("21 /0d", "23 /3d"):
             yield Case("general detect", f"= - 0F {code}", regs={"dr7": 0x2400, "dr6": 0xFFFF0FF0},
                        out={"dr7": 0x400, "dr6": 0xFFFF2FF0},
-                       fault=Fault(1), **common)                                        # type: ignore[arg-type]
+                       fault=Fault(1), **common)
     for code in ("= - 0F 21 /0d", "= - 0F 23 /0d"):
         yield from privileged(code, size=32)
         yield Case("lock", ".byte 0xF0\n" + code, ("vm86",), 32, fault=Fault(6), twin="lock-ud")

@@ -106,9 +106,9 @@ def indirect() -> Iterator[Case]:
             back = {f"stack - {w}": (found(mode)["cs"], w), f"stack - {2 * w}": (f"code + {size} & mask", w)}
             more = {"mem": image, "msize": w + 2, "access": "r"}
             yield Case("jmp far m", "= FF /5m", (mode,), n, omem=dict(image), out=dict(out),
-                       **more)          # type: ignore[arg-type]
+                       **more)
             yield Case("call far m", "= FF /3m", (mode,), n, omem=image | back, out=out | {"rsp": f"stack - {2 * w}"},
-                       **more)                                                                              # type: ignore[arg-type]
+                       **more)
             yield Case("jmp far, register form", "= FF /5d", (mode,), n, fault=Fault(6))
             yield Case("call far, register form", "= FF /3d", (mode,), n, fault=Fault(6))
 

@@ -16,7 +16,7 @@ def cpl0(mode: str) -> int | None:
 
 
 def everywhere(name: str, code: str, **more: object) -> Iterator[Case]:
-    yield Case(name, code, ALL, **more)         # type: ignore[arg-type]
+    yield Case(name, code, ALL, **more)
 
 
 def ports() -> Iterator[Case]:
@@ -35,9 +35,9 @@ def ports() -> Iterator[Case]:
                 op_in, op_out = (0xE4 + wide, 0xE6 + wide) if imm else (0xEC + wide, 0xEE + wide)
                 tail = f" ib:{PORTS + 2}" if imm else ""
                 yield Case("in", f"= {op_in:02X}{tail}", out={a: v}, io=(("r", 2, w, v),),
-                           **common)         # type: ignore[arg-type]
+                           **common)
                 yield Case("out", f"= {op_out:02X}{tail}", io=(("w", 2, w, out),),
-                           **common)                 # type: ignore[arg-type]
+                           **common)
             if n == 32 and MODES[mode].bits == 64:      # REX.W changes nothing
                 yield Case("in, REX.W", ".byte 0x48,0xED", (mode,), regs={"rdx": PORTS + 2}, out={"eax": v},
                            io=(("r", 2, 4, v),), size=64)
@@ -51,11 +51,11 @@ def ports() -> Iterator[Case]:
                 for what, port in refused:
                     for op in (0xEC + wide, 0xEE + wide):
                         yield Case(f"port {what}", f"= {op:02X}", regs={"rdx": port}, fault=Fault(13), io=(),
-                                   **full)   # type: ignore[arg-type]
+                                   **full)
                 if mode != "vm86":
                     yield Case("IOPL 3", f"= {0xEC + wide:02X}", regs={"rdx": PORTS + 8, "eflags": 0x3202},
                                out={a: int.from_bytes(bytes(0xA8 + i for i in range(w)),
-                                                      "little")}, **full)            # type: ignore[arg-type]
+                                                      "little")}, **full)
     yield Case("a TSS too short for a bitmap", "in al, dx", ("pm32",), regs={"rdx": PORTS, "tr_limit": 0x67}, fault=Fault(13),
                io=())
     yield Case("the port's number has 16 bits", "in al, dx", ("real",), regs={"rdx": 0xFFFF0000 | PORTS}, out={"al": 0xA0},
@@ -188,35 +188,35 @@ def msrs() -> Iterator[Case]:
             halves: dict[str, Value] = {"eax": v & 0xFFFFFFFF, "edx": v >> 32}
             yield Case(f"wrmsr {field}", "wrmsr", regs=halves | {"ecx": number}, out={field: v}, priv=first,
                        feat="msr" if first else "",
-                       twins=first, **common)                                       # type: ignore[arg-type]
+                       twins=first, **common)
             yield Case(f"rdmsr {field}", "rdmsr", regs={"ecx": number, field: v}, out=dict(halves), priv=first,
                        feat="msr" if first else "",
-                       twins=first, **common)                                       # type: ignore[arg-type]
+                       twins=first, **common)
             first = False
             for b in bad:
                 yield Case(f"wrmsr {field}: {b:#x}", "wrmsr", regs={"eax": b & 0xFFFFFFFF, "edx": b >> 32, "ecx": number},
                            fault=Fault(13),
-                           **common)                                                # type: ignore[arg-type]
+                           **common)
         for number in (0x99, 0xC0000080 - 1, 0xC0000104, 0xFFFFFFFF):
             for code in ("rdmsr", "wrmsr"):
                 yield Case(f"{code} {number:#x}: none", code, regs={"ecx": number}, fault=Fault(13),
-                           **common)      # type: ignore[arg-type]
+                           **common)
         for number in (0xFE, 0x10A, 0x179):
             yield Case("wrmsr: read-only", "wrmsr", regs={"ecx": number}, fault=Fault(13),
-                       **common)                # type: ignore[arg-type]
+                       **common)
         yield Case("rdmsr MTRRCAP", "rdmsr", regs={"ecx": 0xFE}, out={"eax": 0x508, "edx": 0},
-                   **common)            # type: ignore[arg-type]
+                   **common)
         # EFER
         old = found(mode, cpl)["efer"]
         yield Case("wrmsr EFER", "wrmsr", regs={"ecx": 0xC0000080, "eax": old ^ 1, "edx": 0}, out={"efer": old ^ 1},
-                   **common)  # type: ignore[arg-type]
+                   **common)
         yield Case("LMA is read-only", "wrmsr", regs={"ecx": 0xC0000080, "eax": old ^ 0x400, "edx": 0}, out={"efer": old},
-                   **common)                                                        # type: ignore[arg-type]
+                   **common)
         yield Case("EFER: reserved", "wrmsr", regs={"ecx": 0xC0000080, "eax": old | 2, "edx": 0}, fault=Fault(13),
-                   **common)    # type: ignore[arg-type]
+                   **common)
         if MODES[mode].paging:
             yield Case("LME while paging", "wrmsr", regs={"ecx": 0xC0000080, "eax": old ^ 0x100, "edx": 0}, fault=Fault(13),
-                       **common)                                                    # type: ignore[arg-type]
+                       **common)
     for code in ("rdmsr", "wrmsr"):
         yield from privileged(code, modes=("vm86",))
         yield Case(code, f".byte 0xF0\n{code}", ("vm86",), fault=Fault(6), twin="lock-ud")

@@ -40,7 +40,7 @@ def flag_images() -> Iterator[Case]:
                 new |= base & IF
             top = {"stack": le(image, w)}
             yield Case("popf", f"= {dash}9D", (mode,), n, mem=dict(top), omem=dict(top), out={"rsp": f"stack + {w}"},
-                       **same(new))                                     # type: ignore[arg-type]
+                       **same(new))
             # reserved flags, VM and RF do not come along; IOPL does at CPL 0
             image = 0x3C7FD7 & ~(TF | IF) & ((1 << min(n, 32)) - 1) | 0x2A | 0xFFC00000 * (n > 16)
             new = (image & 0x244CD5 | 2) & ~IF | (0x3000 if cpl == 0 or mode == "vm86" else 0)
@@ -52,7 +52,7 @@ def flag_images() -> Iterator[Case]:
             top = {"stack": le(image & (1 << n) - 1, w)}
             yield Case("popf, reserved bits", f"= {dash}9D", (mode,), n, mem=dict(top), omem=dict(top),
                        out={"rsp": f"stack + {w}"},
-                       **same(new))                                     # type: ignore[arg-type]
+                       **same(new))
             if mode in ("pm32", "compat", "long64"):
                 yield Case("popf, no stack", f"= {dash}9D", (mode,), n, regs={"rsp": "guard + 0x1000"},
                            fault=Fault(14, 4, "guard + 0x1000 + stackbase"))
@@ -74,9 +74,9 @@ def flag_images() -> Iterator[Case]:
         if mode in ("pm16", "pm32", "compat", "long64"):
             pvi: dict[str, Value] = {"cr4": "cr4 | 2"}
             yield Case("cli, PVI", "cli", (mode,), cpl=3, regs=pvi | {"eflags": 0x202 | VIF},
-                       **same(0x202))        # type: ignore[arg-type]
+                       **same(0x202))
             yield Case("sti, PVI", "sti", (mode,), cpl=3, regs=pvi | {"eflags": 0x202},
-                       **same(0x202 | VIF))        # type: ignore[arg-type]
+                       **same(0x202 | VIF))
             yield Case("sti, PVI with VIP", "sti", (mode,), cpl=3, regs=pvi | {"eflags": 0x202 | VIP}, fault=Fault(13))
     # virtual-8086 mode below IOPL 3
     for code, n in (("= 9C", 16), ("= 9C", 32), ("= 9D", 16), ("= 9D", 32), ("cli", 0), ("sti", 0)):
@@ -91,15 +91,15 @@ def flag_images() -> Iterator[Case]:
         top = {"stack": le(image, 2)}
         yield Case("popf, VME", "= 9D", ("vm86",), 16, regs=vme | {"eflags": 0x20202}, mem=dict(top), omem=dict(top),
                    out={"rsp": "stack + 2"},
-                   **same(after))                                       # type: ignore[arg-type]
+                   **same(after))
     for eflags, image in ((0x20202 | VIP, 0x201), (0x20202, 0x101)):
         top = {"stack": le(image, 2)}
         yield Case("popf, VME: VIP or TF", "= 9D", ("vm86",), 16, regs=vme | {"eflags": eflags}, mem=dict(top), omem=dict(top),
                    fault=Fault(13))
     yield Case("cli, VME", "cli", ("vm86",), regs=vme | {"eflags": 0x20202 | VIF},
-               **same(0x20202))                 # type: ignore[arg-type]
+               **same(0x20202))
     yield Case("sti, VME", "sti", ("vm86",), regs=vme | {"eflags": 0x20202},
-               **same(0x20202 | VIF))                 # type: ignore[arg-type]
+               **same(0x20202 | VIF))
     yield Case("sti, VME with VIP", "sti", ("vm86",), regs=vme | {"eflags": 0x20202 | VIP}, fault=Fault(13))
 
 
@@ -138,7 +138,7 @@ def amd_calls() -> Iterator[Case]:
         f = 0x202 | DF | AC | ID | 1
         yield Case("syscall", "syscall", (mode,), regs=long | {"eflags": f}, feat="syscall",
                    out=k64 | {"rcx": "code + 2", "r11": f,
-                              "rip": "code + 2"}, **same(f & ~0x44700 | 2))          # type: ignore[arg-type]
+                              "rip": "code + 2"}, **same(f & ~0x44700 | 2))
         yield Case("syscall without SCE", "syscall", (mode,), fault=Fault(6))
     legacy: dict[str, Value] = {"efer": "efer | 1", "star": star}
     yield Case("syscall", "syscall", ("pm32",), regs=dict(legacy), feat="syscall", oflags="i",
@@ -164,21 +164,20 @@ def amd_calls() -> Iterator[Case]:
         common = {"modes": (mode,), "cpl": 0, "feat": "syscall", "twins": False}
         if wide:
             yield Case("sysret", "= 0F 07", size=32, regs=dict(ret), out=dict(u), **common,
-                       **same(flags))      # type: ignore[arg-type]
+                       **same(flags))
             yield Case("sysretq", "= 0F 07", size=64, regs=ret | {"rcx": "code + 3"}, **common, **same(flags),
-                        # type: ignore[arg-type]
                        out=u | {"cs": 0x23, "cs_flags": FLAT_CODE64 | 0x6000, "rip": "code + 3"})
         elif MODES[mode].long:
             yield Case("sysret", "= 0F 07", size=32, regs=ret | {"r11": 0x202}, out=dict(u), **common,
-                       **same(0x202))   # type: ignore[arg-type]
+                       **same(0x202))
         else:
             del ret["r11"]
             yield Case("sysret", "= 0F 07", size=32, regs=ret, out=dict(u), flags="i", oflags="I",
-                       **common)    # type: ignore[arg-type]
+                       **common)
         image = (ret | {"r11": 0x202}) if MODES[mode].long else ret
         keep = same(0x202) if MODES[mode].long else {"flags": "i", "oflags": "I"}
         yield Case("sysret, 66 prefix", "= 0F 07", size=16, regs=image | {"rcx": "code + 3"}, out=u | {"rip": "code + 3"},
-                   **common, **keep)                                                            # type: ignore[arg-type]
+                   **common, **keep)
         yield Case("sysret at level 3", "= 0F 07", (mode,), 32, regs={"efer": "efer | 1"}, fault=Fault(13), cpl=3)
         yield Case("sysret without SCE", "= 0F 07", (mode,), 32, fault=Fault(6), cpl=cpl)
         yield Case("sysret, lock", ".byte 0xF0\n= 0F 07", (mode,), 32, fault=Fault(6), twin="lock-ud", cpl=cpl)

@@ -33,7 +33,7 @@ def pushes(n: int) -> Iterator[Case]:
     common = {"modes": where(n), "size": n}
 
     def pushed(name: str, code: str, value: int, **more: object) -> Case:
-        return Case(name, code, omem={at: le(value, w)}, out={"rsp": at}, **common, **more)      # type: ignore[arg-type]
+        return Case(name, code, omem={at: le(value, w)}, out={"rsp": at}, **common, **more)
 
     yield pushed("push r", f"= {dash(n)}52", v, regs={d: v})
     yield pushed("push r (FF)", f"= {dash(n)}FF /6d", v, regs={d: v})
@@ -172,12 +172,12 @@ def transfers(n: int) -> Iterator[Case]:
         for name, code, more in (("call rel", "E8 id:0x10000", {}), ("call r", "FF /2a", {"regs": {"eax": bad}}), ("call m", "FF /2m", {"m": bad}),
                                  ("jmp r", "FF /4a", {"regs": {"eax": bad}}), ("jmp m", "FF /4m", {"m": bad}), ("jmp rel", "E9 id:0x10000", {}),
                                  ("ret", "C3", {"mem": {"stack": le(bad, 4)}, "omem": {"stack": le(bad, 4)}})):
-            yield Case(f"{name} beyond the limit", f"= {code}", ("real", "pm16", "pm32s"), 32, fault=Fault(13), **more)     # type: ignore[arg-type]
+            yield Case(f"{name} beyond the limit", f"= {code}", ("real", "pm16", "pm32s"), 32, fault=Fault(13), **more)
     if n == 64:
         bad = 1 << 47
         for name, code, more in (("call r", "FF /2a", {"regs": {"rax": bad}}), ("call m", "FF /2m", {"m": bad}), ("jmp r", "FF /4a", {"regs": {"rax": bad}}),
                                  ("jmp m", "FF /4m", {"m": bad}), ("ret", "C3", {"mem": {"stack": le(bad, 8)}, "omem": {"stack": le(bad, 8)}})):
-            yield Case(f"{name} to a non-canonical address", f"= - {code}", ("long64",), 64, fault=Fault(13), **more)       # type: ignore[arg-type]
+            yield Case(f"{name} to a non-canonical address", f"= - {code}", ("long64",), 64, fault=Fault(13), **more)
 
 
 def cases() -> Iterator[Case]:

@@ -79,16 +79,16 @@ def system_segments() -> Iterator[Case]:
         tr: dict[str, Value] = {"tr": "slot1", "tr_base": 0xE000, "tr_limit": 0x67, "tr_flags": 0x8B00}
         common = {"modes": (mode,), "cpl": 0, "priv": True, "tables": True}
         yield Case("lldt r", "= 0F 00 /2d", regs={"rdx": "slot0"}, mem=dict(ldt), omem=dict(ldt), out=dict(out),
-                   **common)                            # type: ignore[arg-type]
+                   **common)
         yield Case("lldt m", "= 0F 00 /2m", msize=2, m=SELECTORS["slot0"], mem=dict(ldt), omem=dict(ldt), out=dict(out),
                    access="r",
-                   **common)                            # type: ignore[arg-type]
-        yield Case("lldt null", "= 0F 00 /2d", regs={"rdx": 0}, out=dict(null("ldt")), **common)       # type: ignore[arg-type]
+                   **common)
+        yield Case("lldt null", "= 0F 00 /2d", regs={"rdx": 0}, out=dict(null("ldt")), **common)
         yield Case("ltr r", "= 0F 00 /3d", regs={"rdx": "slot1"}, mem=dict(free), omem=dict(busy), out=dict(tr),
-                   **common)                            # type: ignore[arg-type]
+                   **common)
         yield Case("ltr m", "= 0F 00 /3m", msize=2, m=SELECTORS["slot1"], mem=dict(free), omem=dict(busy), out=dict(tr),
                    access="r",
-                   **common)                            # type: ignore[arg-type]
+                   **common)
         gone = {"gdt + slot0": descriptor(0x8900, 0x7F, 0x02, 0) + bytes(8),
                 "gdt + slot1": descriptor(0xE000, 0x67, 0x09, 0) + bytes(8)}
         refused: list[tuple[int, Value, Fault]] = [
@@ -101,7 +101,7 @@ def system_segments() -> Iterator[Case]:
         for digit, sel, fault in refused:
             yield Case(f"{'lldt' if digit == 2 else 'ltr'} {sel}", f"= 0F 00 /{digit}d", regs={"rdx": sel}, mem=dict(gone),
                        omem=dict(gone),
-                       fault=fault, twins=False, **common)     # type: ignore[arg-type]
+                       fault=fault, twins=False, **common)
         if long:
             for word, why in ((8, "an upper type that is not 0"), (4, "a base that is not canonical")):
                 up = bytes(5) + b"\x1f" + bytes(2) if word == 8 else b"\0\0\1\0" + bytes(4)
@@ -110,13 +110,13 @@ def system_segments() -> Iterator[Case]:
                     bad = {f"gdt + {sel_}": d + up}
                     yield Case(f"{'lldt' if digit == 2 else 'ltr'}: {why}", f"= 0F 00 /{digit}d", regs={"rdx": sel_},
                                mem=dict(bad),
-                               omem=dict(bad), fault=Fault(13, sel_), twins=False, **common)       # type: ignore[arg-type]
+                               omem=dict(bad), fault=Fault(13, sel_), twins=False, **common)
             yield Case("ltr, a 16-bit TSS", "= 0F 00 /3d", regs={"rdx": "tss16"}, fault=Fault(13, "tss16"), twins=False,
-                       **common)                        # type: ignore[arg-type]
+                       **common)
         else:
             sixteen = dict(loaded("tr", "tss16")) | {"tr_flags": 0x8300}
             yield Case("ltr, a 16-bit TSS", "= 0F 00 /3d", regs={"rdx": "tss16"}, out=sixteen, twins=False,
-                       **common)  # type: ignore[arg-type]
+                       **common)
     for digit in range(6):
         yield from absent(f"= 0F 00 /{digit}d", VIRTUAL)
 

@@ -71,11 +71,11 @@ def switches() -> Iterator[Case]:
         yield Case(f"jmp to {what} from level {cpl}", "= FF /5m", mem=dict(image),
                    omem=after | busy("tss", False) | busy("tssb", True),
                    out=entered() | cr0_ | {"dr7": 0x600}, oflags="oszapc",
-                   **common)                            # type: ignore[arg-type]
+                   **common)
         nested = tss32(link=SELECTORS["tss"])
         yield Case(f"call to {what} from level {cpl}", "= FF /3m", mem=dict(image),
                    omem=after | {"tssbaddr": nested} | busy("tssb", True),
-                   out=entered() | cr0_ | {"dr7": 0x600}, oflags="oszapcN", **common)    # type: ignore[arg-type]
+                   out=entered() | cr0_ | {"dr7": 0x600}, oflags="oszapcN", **common)
     direct = {"tssbaddr": tss32(eip=AT + 5), "gdt + slot0": gate(SELECTORS["tssb"], 0, 0xE5)}
     for op, nest in (("EA", ""), ("9A", "N")):
         yield Case("far pointer to a TSS", f"= {op} 00 00 00 00 iw:{SELECTORS['tssb']}", ("pm32",), 32, cpl=0, mem=dict(direct),
@@ -185,7 +185,7 @@ def refusals() -> Iterator[Case]:
         ("EIP beyond the limit", {"cs": SELECTORS["ucodeseg"], "eip": 0x2000}, Fault(13, 0, ip=0x2000)),
     ]
     for what, change, fault in wrong:
-        image = {"tssbaddr": tss32(**(u | change)), **pointer(SELECTORS["tssb"])}     # type: ignore[arg-type]
+        image = {"tssbaddr": tss32(**(u | change)), **pointer(SELECTORS["tssb"])}
         segs = {s: (u | {"fs": 0, "gs": 0} | change)[s] for s in ORDER}
         yield Case(f"the new task: {what}", "= FF /5m", ("pm32",), 32, cpl=0, regs={"eflags": 0x246}, mem=dict(image),
                    tables=True, twins=False,

@@ -50,8 +50,8 @@ def op(name: str, code: str, sets: dict[int, int], move: int = 0, cc: int = 0, f
     for i in [*range(max(move, 0)), *free]:
         valid.discard(top + i & 7)
     out |= {"fsw": (top + move & 7) << 11 | cc, "ftw": sum(1 << r for r in valid)}
-    regs = stack(values, top) | more.pop("regs", {})            # type: ignore[operator]
-    return Case(name, f"= {code}", regs=regs, out=out | more.pop("out", {}), unit="x87", feat=str(more.pop("feat", "fpu")), **more)  # type: ignore[arg-type, operator]
+    regs = stack(values, top) | more.pop("regs", {})
+    return Case(name, f"= {code}", regs=regs, out=out | more.pop("out", {}), unit="x87", feat=str(more.pop("feat", "fpu")), **more)
 
 
 ARITH = [("fadd", lambda a, b: a + b), ("fmul", lambda a, b: a * b), ("fcom", None), ("fcomp", None), ("fsub", lambda a, b: a - b),
@@ -155,7 +155,7 @@ def functions() -> Iterator[Case]:
     for code in ("9B", "D9 E8", "D8 C1", "DD /2m", "D9 /4m"):
         yield Case("a pending exception", f"= {code}", regs=pending, fault=Fault(16), count=False)
     for code, out in (("DF E0", {"ax": 5 << 11 | 0x8081}), ("DB E2", {"fsw": 5 << 11})):
-        yield Case("control instructions do not wait", f"= {code}", regs=pending, out=out, count=False)          # type: ignore[arg-type]
+        yield Case("control instructions do not wait", f"= {code}", regs=pending, out=out, count=False)
 
 
 def memory() -> Iterator[Case]:
@@ -210,14 +210,14 @@ def images() -> Iterator[Case]:
             at = "data + 0x40"
             regs = start | pointers
             # the instruction masks every exception, as its fault cases must find it
-            yield Case("fnstenv", "= D9 /6m", regs=regs, omem={at: env}, msize=len(env), access="w", **common)     # type: ignore[arg-type]
+            yield Case("fnstenv", "= D9 /6m", regs=regs, omem={at: env}, msize=len(env), access="w", **common)
             yield Case("fnsave", "= DD /6m", regs=regs, omem={at: env + data}, msize=len(env) + 80, access="w",
-                       out={"fcw": 0x37F, "fsw": 0, "ftw": 0}, **common)                                          # type: ignore[arg-type]
+                       out={"fcw": 0x37F, "fsw": 0, "ftw": 0}, **common)
             back = {"fcw": 0x37F, "fsw": 5 << 11 | C0, "ftw": 0xE0, "fip": ip if not (n == 16 and not real) else ip & 0xFFFF,
                     "fdp": dp if not (n == 16 and not real) else dp & 0xFFFF}
-            yield Case("fldenv", "= D9 /4m", mem={at: env}, omem={at: env}, out=dict(back), msize=len(env), access="r", **common)   # type: ignore[arg-type]
+            yield Case("fldenv", "= D9 /4m", mem={at: env}, omem={at: env}, out=dict(back), msize=len(env), access="r", **common)
             yield Case("frstor", "= DD /4m", mem={at: env + data}, omem={at: env + data}, msize=len(env) + 80, access="r",
-                       out=back | {f"fpr{5 + i & 7}": v for i, v in enumerate(top + rest)}, **common)             # type: ignore[arg-type]
+                       out=back | {f"fpr{5 + i & 7}": v for i, v in enumerate(top + rest)}, **common)
 
 
 def cases() -> Iterator[Case]:

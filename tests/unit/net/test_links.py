@@ -104,7 +104,7 @@ def test_segments_that_do_not_fit_at_once(host: NetHost) -> None:
     one, other = pair(host)
     frame = tcp(1, 2, 3, 4, ACK, bytes(5000))
     offload = Offload(NEEDS_CSUM, GSO_TCPV4, 54, 1000, 34, 16)
-    other.receive = lambda frame, offload=None: len(other.got) < 2 and Raw.receive(other, frame, offload)  # type: ignore[method-assign]
+    other.receive = lambda frame, offload=None: len(other.got) < 2 and Raw.receive(other, frame, offload)
     assert one.send(frame, offload) and len(other.got) == 2  # taken: the rest is kept
     assert not one.send(FRAME)
     del other.receive
@@ -277,10 +277,10 @@ def free_port() -> int:
 
 def test_stream_between_two(host: NetHost) -> None:
     one, server = cabled(host, "socket,id=s,listen=127.0.0.1:0", "a")
-    port = server._listener.getsockname()[1]  # type: ignore[attr-defined]
+    port = server._listener.getsockname()[1]
     assert one.send(FRAME) and server.lost == 1
     two, client = cabled(host, f"socket,id=c,connect=127.0.0.1:{port}", "b")
-    host.until(lambda: server._sock is not None and client._sock is not None and not client._connecting)  # type: ignore[attr-defined]
+    host.until(lambda: server._sock is not None and client._sock is not None and not client._connecting)
     assert server.describe().startswith("socket: connection from 127.0.0.1:")
     assert client.describe() == f"socket: connect to 127.0.0.1:{port}"
     frames = [os.urandom(size) for size in (14, 60, 1514, 9000, 65000)] * 20
@@ -308,7 +308,7 @@ def test_stream_waits_for_a_full_card(host: NetHost, tmp_path: Path) -> None:
     frame = len(FRAME).to_bytes(4, "big") + FRAME
     peer.sendall(frame * 1000 + frame[:10])
     host.turn(20)
-    assert card.got == [] and len(net._in) < 200_000  # type: ignore[attr-defined]
+    assert card.got == [] and len(net._in) < 200_000
     card.full = False
     card.flush_queued()
     host.until(lambda: len(card.got) == 1000)
