@@ -7,6 +7,7 @@ import errno
 import os
 import random
 import select
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -708,6 +709,8 @@ def test_host_device(tmp_path: Path) -> None:
     """A loop device, where the test may make one."""
     backing = tmp_path / "disk"
     backing.write_bytes(b"on disk".ljust(1 << 20, b"\0"))
+    if shutil.which("losetup") is None:
+        pytest.skip("losetup is not installed")
     done = subprocess.run(["losetup", "-f", "--show", str(backing)], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip("no loop device")
