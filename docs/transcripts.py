@@ -74,7 +74,7 @@ class Place:
             (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{command} "$@"\n')
             (tools / name).chmod(0o755)
         self.env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(directory), "LC_ALL": "C.UTF-8",
-                    "PYTHONDONTWRITEBYTECODE": "1"}
+                    "HOME": str(directory), "PYTHONDONTWRITEBYTECODE": "1"}
         self.interpreter: subprocess.Popen[str] | None = None
 
     def run(self, kind: str, source: str) -> list[str]:

@@ -115,6 +115,7 @@ class Snippet:
 
 class Batch:
     """Snippets assembled together, ready to run on both sides."""
+    host_states = 0
 
     def __init__(self, texts: list[str], tmp: Path, cpu: str = "max", bits: int = 64, avx: bool = False) -> None:
         self.bits = bits
@@ -149,12 +150,20 @@ class Batch:
         self.run_native.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_uint64] * 2
         lib.low_memory.restype = ctypes.c_void_p
         lib.low_memory.argtypes = [ctypes.c_size_t]
-        self.base = lib.low_memory(len(self.code))
+        self.base = self._low_memory(lib, len(self.code))
         ctypes.memmove(self.base, self.code, len(self.code))
-        self.host_states = lib.low_memory(HOST_STATES)
+        if not Batch.host_states:               # one for all: there is a gigabyte of such memory, and nobody gives it back
+            Batch.host_states = self._low_memory(lib, HOST_STATES)
         self.boot(cpu)
         if avx:
             self.cpu.set("xcr0", 7)
+
+    @staticmethod
+    def _low_memory(lib: ctypes.CDLL, size: int) -> int:
+        place: int | None = lib.low_memory(size)
+        if place is None:
+            raise MemoryError(f"no {size} bytes below 4 GiB")
+        return place
 
     def boot(self, cpu: str) -> None:
         """A 64-bit machine of RAM and CPU: identity-mapped, the code, an IDT whose handlers store their vector."""
