@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from pcemu.qom import Bus, Device
+from pcemu.qom.entry import Entry
 from pcemu.qom.errors import PcemuError
 from pcemu.qom.property import PropertyDecl
 
@@ -31,17 +31,6 @@ class PathError(PcemuError, LookupError):
     """No object has that path."""
 
     error_class = "DeviceNotFound"
-
-
-@dataclass
-class Entry:
-    """A property of a node."""
-
-    name: str
-    type: str                                   # QEMU's word: bool, uint32, str, child<T>, link<T> ...
-    get: Callable[[], Any]
-    set: Callable[[Any], None] | None = None
-    help: str = ""
 
 
 class Node:

@@ -249,7 +249,7 @@ class Device(RegisterAccess):
         self.machine.unnumber(part)
 
     def live_entries(self) -> Iterator[Any]:
-        """Properties that are no declarations: computed, or changing while the machine runs (machine.tree.Entry)."""
+        """Properties that are no declarations: computed, or changing while the machine runs (qom.entry.Entry)."""
         return iter(())
 
     # -- logs and traces ------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ class VirtioBalloon(VirtioDevice):
             self.timer.cancel()
 
     def live_entries(self) -> Iterator[Any]:
-        from pcemu.machine.tree import Entry
+        from pcemu.qom.entry import Entry
 
         yield Entry("guest-stats", "guest statistics", self.guest_stats, help="what the guest says of its memory")
         yield Entry("guest-stats-polling-interval", "int", lambda: self.polling_interval, self.set_polling_interval,
