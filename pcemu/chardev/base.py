@@ -121,6 +121,11 @@ class Chardev:
             self._full()
         return not self.blocked
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the host to take them."""
+        return len(self._out)
+
     def accept_input(self) -> None:
         """The front end has room again: deliver what is waiting, after the current slice."""
         if self._in and not self._pumping:

@@ -53,6 +53,18 @@ class MuxPort(Chardev):
     def _stamped_room(self) -> int:
         return 1                            # each byte's time counts
 
+    @property
+    def blocked(self) -> bool:
+        return self.mux.chardev.blocked
+
+    @blocked.setter
+    def blocked(self, _: bool) -> None:
+        pass                                # the shared stream knows
+
+    @property
+    def unsent(self) -> int:
+        return self.mux.chardev.unsent
+
     def flush(self) -> None:
         self.mux.chardev.flush()
 

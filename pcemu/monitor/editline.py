@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+MOST = 4095             # characters of a line; more is not taken
 _ARROWS = {"A": "previous", "B": "next", "C": "right", "D": "left", "H": "home", "F": "end"}
 _TILDES = {"1": "home", "7": "home", "4": "end", "8": "end", "3": "delete"}
 _CONTROLS = {1: "home", 2: "left", 4: "delete", 5: "end", 6: "right", 8: "backspace", 11: "kill_right", 14: "next",
@@ -84,6 +85,9 @@ class LineEditor:
     # ---- editing --------------------------------------------------------------------------------------------------
 
     def _insert(self, text: str) -> None:
+        text = text[:MOST - len(self._line)]
+        if not text:
+            return
         tail = self._line[self._cursor:]
         self._line = self._line[:self._cursor] + text + tail
         self._cursor += len(text)

@@ -1,15 +1,21 @@
-"""The human monitor on a character device."""
+"""The human monitor on a character device.
+
+As QMP does, it takes no input from a client that does not take its output, and gives the commands of one turn of the
+machine's loop TURN_NS: what comes faster waits.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pcemu
 from pcemu.chardev import Chardev
 
 from .editline import LineEditor
-from .shell import Shell
+from .shell import TURN_NS, Shell, client_first
 
+CHUNK = 4096            # bytes taken at once
 PROMPT = "(qemu) "      # expect scripts and people's fingers know this one
 BANNER = f"pcemu {pcemu.__version__} monitor - type 'help' for more information\n"
 
@@ -28,7 +34,11 @@ class HmpMonitor:
         self.editor.prompt = PROMPT
         mux = getattr(self.chardev, "mux", None)
         self._focused = mux is None or mux.focus is self.chardev
+        self._waiting = b""                 # input that is yet to be looked at
+        self._scheduled = False
+        self.chardev.can_receive = self._room
         self.chardev.on_event = self._event
+        self.chardev.on_writable = self._go_on
         self.chardev.on_input = self._input
         loop = getattr(machine, "loop", None)
         if mux is None or loop is None:
@@ -60,13 +70,45 @@ class HmpMonitor:
 
     # ---- input ----------------------------------------------------------------------------------------------------
 
+    def _room(self) -> int:
+        return 0 if self._waiting or self.chardev.blocked else CHUNK
+
     def _input(self, data: bytes) -> None:
-        self.editor.feed(data)
+        self._waiting += data
+        if not self._scheduled:
+            self._work()
+
+    def _go_on(self) -> None:
+        self._schedule()
+        self.chardev.accept_input()
+
+    def _schedule(self) -> None:
+        if self._waiting and not self._scheduled:
+            self._scheduled = True
+            self.machine.loop.call_soon(self._scheduled_work)
+
+    def _scheduled_work(self) -> None:
+        self._scheduled = False
+        self._work()
+
+    def _work(self) -> None:
+        """Line by line, as much as fits a turn."""
+        end = time.monotonic_ns() + TURN_NS
+        while self._waiting and not self.chardev.blocked:
+            end_of_line = next((at + 1 for at, byte in enumerate(self._waiting) if byte in b"\r\n"), len(self._waiting))
+            line, self._waiting = self._waiting[:end_of_line], self._waiting[end_of_line:]
+            self.editor.feed(line)
+            if self._waiting and time.monotonic_ns() > end:
+                self._schedule()
+                return
+        if not self._waiting:
+            self.chardev.accept_input()
 
     def _line(self, line: str) -> None:
         self.print(self.shell.run(line))
         if not self.shell.ctx.ended:
             self.editor.show_prompt()
+            client_first(self.machine)
 
     def _event(self, event: str) -> None:
         match event:

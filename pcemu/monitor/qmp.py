@@ -8,6 +8,7 @@ the guest down a little and cannot stop it.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections import deque
 from typing import Any
@@ -20,10 +21,11 @@ from . import table
 from .errors import CommandError, CommandNotFound
 from .introspect import schema
 from .jsonstream import ParseError, Splitter, parse
+from .shell import TURN_NS, client_first
 
 MOST_QUEUED = 8                 # requests that wait; then no more is read
 CHUNK = 4096                    # bytes taken at once
-TURN_NS = 500_000
+MOST_UNSENT = 1 << 20           # bytes of output: a client that lets more come together loses events
 INTERFACE = (7, 2, 0)
 KNOWN_KEYS = ("execute", "arguments", "id")
 
@@ -72,6 +74,7 @@ class QmpMonitor:
         self._busy = False              # a command works on its result still
         self._scheduled = False
         self._session = 0
+        self._lossy = False             # this client has lost events
         self._closing = False           # the client is gone, and some of its requests are not done yet
         self._held: dict[str, Any] = {}         # events that came too soon after the last of their kind
         self.chardev = chardev.attach("a QMP monitor", focus=False)
@@ -90,6 +93,7 @@ class QmpMonitor:
         text = json.dumps(message, indent=4 if self.pretty else None, allow_nan=False)
         self.chardev.write(text.encode() + b"\r\n")
         self.chardev.flush()            # now, and not after another slice of the guest's time
+        client_first(self.machine)
 
     def _greet(self) -> None:
         self._send({"QMP": {"version": version_info(), "capabilities": []}})
@@ -106,7 +110,7 @@ class QmpMonitor:
             self._greet()
 
     def _end_session(self) -> None:
-        self.ready = self._busy = self._closing = False
+        self.ready = self._busy = self._closing = self._lossy = False
         self._session += 1
         self._queue.clear()
         self._splitter = Splitter()
@@ -233,6 +237,11 @@ class QmpMonitor:
     def event(self, name: str, data: dict[str, Any]) -> None:
         """Machine.emit_event's listener."""
         if not self.ready:
+            return
+        if self.chardev.unsent > MOST_UNSENT:
+            if not self._lossy:
+                self._lossy = True
+                print(f"pcemu: warning: chardev '{self.chardev.id}': events lost, the QMP client does not read", file=sys.stderr)
             return
         now = time.time_ns()
         stamp = {"seconds": now // 1_000_000_000, "microseconds": now // 1000 % 1_000_000}
