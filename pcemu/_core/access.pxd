@@ -59,6 +59,14 @@ cdef inline u64 next_pc(Cpu* c, Op* op) noexcept nogil:
     return pc_wrap(c, c.r[R_PC] + op.pcoff + op.length)
 
 
+cdef inline void toil(Cpu* c, u64 n) noexcept nogil:
+    """Work that an instruction stands for beyond itself: when much has come together the engine looks at the outside world,
+    whatever is left of the quantum. (Not between two passes that are compared: what is compiled does not count its own.)"""
+    c.toil += n
+    if UNLIKELY(c.toil >= MUCH_TOIL and c.lock_pass == LOCK_OFF):
+        c.leave_req = 1
+
+
 cdef inline Op* leave(Cpu* c, u64 pc) noexcept nogil:
     """The instruction is complete: leave to the engine, which looks at everything, and go on at pc."""
     c.pc = pc

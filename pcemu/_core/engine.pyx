@@ -69,6 +69,7 @@ cdef class CpuCore:
         tlb.init_tlbs(self.c)
         for i, word in enumerate(model.feature_words()):
             self.c.feat[i] = word
+        self.c.quantum = QUANTUM
         self.load_cpuid()
         self.reset()
         forced = os.environ.get("PCEMU_JIT", "")        # whole test suites on either engine: executions before compiling
@@ -137,6 +138,7 @@ cdef class CpuCore:
         mark.icount = ~<u64>0
         mark.most = 0 if events else BARRAGE
         mark.held = held
+        mark.timed = 0
         self.c.debugger.passing = held
         try:
             while True:
@@ -178,6 +180,7 @@ cdef class CpuCore:
                 return REASONS[why]
         finally:
             self.c.running = 0
+            self.c.n_exits += 1
 
     cdef void settle(self):
         """End the quantum: the unused budget goes back, so that icount_end is the count."""
@@ -437,7 +440,7 @@ cdef class CpuCore:
                 "compiled_bytes": self.c.m.n_compiled_bytes, "compile_ns": self.c.m.compile_ns,
                 "instructions": self.icount, "translations": self.c.n_trans, "translated_instructions": self.c.n_trans_insn,
                 "lookups": self.c.n_lookup, "tlb_fills": self.c.n_tlb_fill, "tlb_l2_hits": self.c.n_l2_hit,
-                "tlb_flushes": self.c.n_flush,
+                "tlb_flushes": self.c.n_flush, "looks": self.c.n_looks, "exits": self.c.n_exits,
                 "single": self.c.n_single, "exceptions": self.c.n_exc, "interrupts": self.c.n_irq, "mode": self.c.mode}
 
 

@@ -15,12 +15,14 @@ cdef enum:                  # why run_slice() came back, by the order of engine.
     RUN_WATCHPOINT = 10     # a debugger's watched memory was accessed
 
 cdef enum:
-    BARRAGE = 20000         # exceptions and interrupts delivered between looks at the outside world
+    QUANTUM = 50000         # instructions between looks at the outside world: exit_request, the host's clock
+    BARRAGE = 5000          # exceptions and interrupts delivered between them
 
 cdef struct Mark:           # what had been when run() last looked around: a guest can fault for ever and retire nothing
     u64 events
     u64 icount
     u64 most                # events until run() has another look: BARRAGE, or 0 to come back after each
+    bint timed              # it has: what has passed since was the guest's time alone
     bint held               # a debugger's step: INTR and NMI have to wait
 
 cdef int run_slice(Cpu* c, u64 max_insns, Mark* mark) noexcept nogil     # c.pc is the guest pc before and after

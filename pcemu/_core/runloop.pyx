@@ -14,7 +14,8 @@ from pcemu._core.lockstep cimport lock_run
 from pcemu._core.translate cimport lin_of, lookup
 
 cdef enum:
-    QUANTUM = 50000         # instructions between looks at exit_request and the host's clock
+    QUANTUM_LEAST = 500     # instructions, where they are slow
+    QUANTUM_NS = 250000     # how long a quantum should last at most
 
 
 cdef bint exec_breakpoint(Cpu* c, u64 pc) noexcept nogil:
@@ -37,6 +38,26 @@ cdef inline int ended(Cpu* c) noexcept nogil:
     return RUN_ERROR if c.exit == EXIT_CALLBACK else RUN_SHUTDOWN
 
 
+cdef inline void fit_quantum(Cpu* c, u64 now, s64 ns) noexcept nogil:
+    """A quantum has run out: the next one is as long as QUANTUM_NS will do for, going by this one. Some instructions take a
+    thousand times as long as others, and whoever waits for a look waits for a quantum. It shrinks in steps, as it may have
+    been the host that was busy with something else."""
+    cdef s64 took = ns - c.look_ns
+    cdef u64 fits
+    if took > QUANTUM_NS:
+        fits = (now - c.look_icount) * QUANTUM_NS // <u64>took
+        if fits < c.quantum >> 3:
+            fits = c.quantum >> 3
+        if fits < QUANTUM_LEAST:
+            fits = QUANTUM_LEAST
+        if fits < c.quantum:
+            c.quantum = fits
+    elif c.quantum < QUANTUM and took < QUANTUM_NS // 2:
+        c.quantum <<= 1
+        if c.quantum > QUANTUM:
+            c.quantum = QUANTUM
+
+
 cdef int look_outside(Cpu* c, u64 stop_at, Mark* mark) noexcept nogil:
     """The outside world, once a quantum; then the next one begins. (The budget is ours alone, others set exit_request.)"""
     cdef u64 now, left
@@ -51,6 +72,14 @@ cdef int look_outside(Cpu* c, u64 stop_at, Mark* mark) noexcept nogil:
     if load_acquire_u32(&c.exit_request):
         return RUN_EXIT
     ns = vtime.clock_ns(c)
+    c.n_looks += 1
+    c.toil = 0
+    if not c.clk.icount:                         # (by the count of instructions the host's time plays no part)
+        if c.budget <= 0 and mark.timed:
+            fit_quantum(c, now, ns)
+        mark.timed = 1
+        c.look_icount = now
+        c.look_ns = ns
     if ns >= c.clk.deadline:
         return RUN_DEADLINE
     if now >= stop_at:
@@ -63,8 +92,8 @@ cdef int look_outside(Cpu* c, u64 stop_at, Mark* mark) noexcept nogil:
             return RUN_EXIT                      # time counted in instructions stands still: let others have a look
         mark.icount = now
     left = stop_at - now
-    if left > QUANTUM:
-        left = QUANTUM
+    if left > c.quantum:
+        left = c.quantum
     if c.clk.icount and c.clk.deadline != INT64_MAX:
         ns = ((c.clk.deadline - ns) + ((<s64>1 << c.clk.shift) - 1)) >> c.clk.shift
         if <u64>ns < left:

@@ -375,6 +375,10 @@ cdef struct Debugger:       # what a debugger has asked of a CPU (debug.pxd)
     u32 hit                 # a watched access was made: number of the Watch, counted from 1
     u64 filter[16]          # a bit for the low ten bits of each breakpoint
 
+cdef enum:
+    MUCH_TOIL = 1 << 17     # a tenth of a millisecond or more: elements of string instructions ...
+    TRANSLATING = 64        # ... or as many a translated instruction
+
 cdef struct Cpu:
     u64 r[18]
     # lazy flags
@@ -545,6 +549,13 @@ cdef struct Cpu:
     u64 n_l2_hit
     u32 l2_gens[2]      # of entries that are not global, and of those that are
     L2Entry l2[3][8192]
+    # the engine's looks at the outside world
+    u64 quantum         # instructions from one to the next
+    u64 look_icount     # the last one: instructions retired, virtual ns
+    s64 look_ns
+    u64 toil            # done since beyond what the count of instructions says; MUCH_TOIL is worth a look
+    u64 n_looks         # looks, and how often run() returned
+    u64 n_exits
 
 # ------------------------------------------------------------------------------------------------- machine
 cdef struct PageInfo:   # one for each 4 KiB page of host RAM space

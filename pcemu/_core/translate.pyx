@@ -247,6 +247,7 @@ cdef Block* any_block(Cpu* c, u64 pc, bint cacheable) noexcept nogil:
             if b is NULL:
                 return single_block(c, pc, lin, host) if c.exit == EXIT_SINGLE else NULL
         blocks.commit_block(c.m, b, b.n_ops + 1)
+        toil(c, b.n * TRANSLATING)
         if UNLIKELY(c.m.log_code & 1):
             block_made(c, b, pc, 0)
         if b.cross:

@@ -101,6 +101,7 @@ cdef inline bint rep_next(Cpu* c, Op* op, u64 cnt, u64 k) noexcept nogil:
         c.r[RCX] = <u32>(c.r[RCX] - k)
     else:
         (<u16*>&c.r[RCX])[0] = <u16>(c.r[RCX] - k)
+    toil(c, k)
     if cnt == k or c.single or (c.mode & M_TF) or c.budget <= 0 or c.leave_req:
         return 0
     c.budget -= 1

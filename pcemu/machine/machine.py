@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .loop import MachineLoop
 
 SLICE_NS = 1_500_000  # how long the guest runs before the host's files are looked at
-SLICE_INSNS = 100_000  # the same with instruction-count time, where the clock says nothing about the host
+SLICE_INSNS = 100_000  # the most at once with instruction-count time, where the clock says nothing about the host, ...
+SLICE_INSNS_LEAST = 500  # ... and the least, where they are slow
 CATCH_UP_NS = 10_000_000  # host-clock time never jumps further than this between two slices
 CPU_LOG_ITEMS = frozenset(("in_asm", "exec", "cpu", "int"))
 CODE_LOG_ITEMS = frozenset(("op", "out_asm"))
@@ -94,6 +95,7 @@ class Machine(MachineBase):
         self.debugger: Any = None  # the gdb stub (-gdb)
         self._step: tuple[int, bool] | None = None  # it wants one instruction: how, and whether to go on after it
         self._dumps = 0
+        self._slice_insns = SLICE_INSNS
         self._seen_ns = 0  # virtual time when we last looked, to notice that the host starved us
         self._was_busy = False  # the last slice ended in the middle of the guest's work
         self._owed_ns = 0  # virtual time held back while it was
@@ -251,7 +253,12 @@ class Machine(MachineBase):
                 busy = True
                 continue
             before = cpu.icount
-            reason = self._run_cpu(SLICE_INSNS if self.icount_mode else 2**62)
+            start = monotonic_ns()
+            reason = self._run_cpu(self._slice_insns if self.icount_mode else 2**62, span=end - start)
+            now = monotonic_ns()
+            if reason == "budget":
+                wanted = self._slice_insns * 2 if now - start < SLICE_NS // 3 else self._slice_insns // 2
+                self._slice_insns = min(max(wanted, SLICE_INSNS_LEAST), SLICE_INSNS)
             if cpu.icount != before or reason != "halted":
                 busy = True
             if reason == "shutdown":
@@ -266,7 +273,7 @@ class Machine(MachineBase):
                     break
             elif reason in STOPPED:
                 self.stop("debug")
-            if monotonic_ns() >= end:
+            if now >= end:
                 break
         if self._auto_shift is not None:
             self._auto_shift.look()
@@ -275,11 +282,12 @@ class Machine(MachineBase):
         self._was_busy = cpu.runnable
         return busy
 
-    def _run_cpu(self, budget: int, events: bool = False, held: bool = False, timers: bool = True) -> str:
+    def _run_cpu(self, budget: int, events: bool = False, held: bool = False, timers: bool = True, span: int = SLICE_NS) -> str:
+        """`budget` instructions, or to the next timer, or for `span` ns, which says nothing to instruction-count time."""
         core = self.clock.core
         deadline = self.clock.next_deadline() if timers else NEVER
         if not self.icount_mode:
-            deadline = min(deadline, self.clock.now() + SLICE_NS)
+            deadline = min(deadline, self.clock.now() + span)
         core.deadline = deadline
         self._inside_cpu = True
         try:
