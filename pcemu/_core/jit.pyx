@@ -160,9 +160,13 @@ cdef void write_wrong(J* j, Op* op, EmitRow r) noexcept nogil:
         rm(j, 3, 0x8D, H_BP, H_BP, 1)
         by_handler(j, op)
     j.op = op
+    if j.x87.note == &bad:
+        j.x87.note = op
     for i in range(j.op_stub, j.n_stubs):
         if j.stubs[i].op == &bad:
             j.stubs[i].op = op
+        if j.stubs[i].x87.note == &bad:
+            j.stubs[i].x87.note = op
 
 
 cdef void pay_here(J* j, int n, u32 stub) noexcept nogil:

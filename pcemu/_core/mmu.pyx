@@ -195,9 +195,13 @@ cdef bint is_memory(Cpu* c, u64 pa, u64 size) noexcept nogil:
 
 
 cdef inline bint in_running(Cpu* c, u64 addr, int size) noexcept nogil:
-    """Does a store at addr (host RAM space) change the block that is running?"""
+    """Does a store at addr (host RAM space) change the block that is running, or kill it with its unit? (Of what it does then to
+    the rest of the block nobody would hear.)"""
     cdef Block* b = c.cur
-    return b is not NULL and b.n != N_DEAD and b.addr < addr + size and addr < b.addr + b.nbytes
+    if b is NULL or b.n == N_DEAD:
+        return 0
+    return (b.addr < addr + size and addr < b.addr + b.nbytes
+            or b.entry is not NULL and b.unit_lo < addr + size and addr < b.unit_hi)
 
 
 cdef bint code_guard(Cpu* c, Op* op, u64 pa, int size) noexcept nogil:

@@ -138,6 +138,18 @@ def test_a_loop_that_overwrites_itself(snippet: Any) -> None:
     same(snippet, text)
 
 
+def test_a_rep_that_comes_down_on_itself(snippet: Any) -> None:
+    """In the last round it writes NOPs over the code behind it, which is compiled with it, and then over itself: that ends it."""
+    text = f"""
+        mov ebp, 12; mov eax, 0x90909090; std
+    1:  xor ecx, ecx; cmp ebp, 1; jne 2f
+        mov edi, offset 3f + 0x30; mov ecx, 100
+    2:  rep stosd
+    3:  {"; ".join(["lea esi, [esi+1]"] * 30)}
+        dec ebp; jnz 1b"""
+    assert same(snippet, text)["ecx"] > 80
+
+
 def test_stack_pointers_at_the_edges(snippet: Any) -> None:
     """Pushes and calls that wrap at 4 GiB, or go into the device."""
     for pointer in (0, 2, 4, 0x10002, 0xFFFFFFFE):
