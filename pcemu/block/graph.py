@@ -90,7 +90,7 @@ class Graph:
     def _reference(self, name: str) -> Node:
         node = self.nodes.get(name)
         if node is None:
-            raise BlockError(f"Cannot find device='' nor node-name='{name}'{suggestion(name, self.nodes)}")
+            raise BlockError(f"Cannot find device='{name}' nor node-name='{name}'{suggestion(name, self.nodes)}")
         if name in self.users:
             raise BlockError(f"Block node '{name}' is already in use by {self.users[name]}")
         return node

@@ -15,9 +15,10 @@ NOT_SUPPORTED = 63
 
 def facts(result: CheckResult, filename: str) -> dict[str, Any]:
     found: dict[str, Any] = {"image-end-offset": result.image_end_offset, "total-clusters": result.total_clusters,
-                             "check-errors": result.check_errors, "allocated-clusters": result.allocated_clusters,
+                             "check-errors": result.check_errors,
                              "filename": filename, "format": "qcow2"}  # fmt: skip
-    for key in ("corruptions", "leaks", "corruptions_fixed", "leaks_fixed", "fragmented_clusters", "compressed_clusters"):
+    for key in ("corruptions", "leaks", "corruptions_fixed", "leaks_fixed", "allocated_clusters", "fragmented_clusters",
+                "compressed_clusters"):  # fmt: skip
         if value := getattr(result, key):
             found[key.replace("_", "-")] = value
     return found

@@ -153,7 +153,7 @@ class _Copier:
             if run.depth and self.options.has_backing:
                 self.advance(run.length)  # the backing file's
                 continue
-            if not run.data or run.zero:
+            if self.options.sparse and (not run.data or run.zero):
                 if not self.zero:
                     self.out.write_zeroes(base + run.start, run.length, unmap=True)
                 self.advance(run.length)
@@ -233,11 +233,11 @@ def _compress(opened: list[Node], out: Qcow2Node, size: int, options: _Options) 
         raise UsageError("compressed output of several sources: not implemented yet")
     node = opened[0]
     for run in runs(node):
-        if (run.depth and options.has_backing) or not run.data or run.zero:
+        if (run.depth and options.has_backing) or (options.sparse and (not run.data or run.zero)):
             continue
         first, last = run.start // step * step, run.start + run.length
         for at in range(first, last, step):
             data = node.get(at, min(step, node.size - at))
-            if data.count(0) != len(data) and not out.l2_entry(at // step)[0]:
+            if (not options.sparse or data.count(0) != len(data)) and not out.l2_entry(at // step)[0]:
                 out.write_compressed(at, data)
             options.progress.show(at / max(size, 1))

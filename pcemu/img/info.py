@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from pcemu.block.node import Node
-from pcemu.block.qcow2 import bitmaps
-from pcemu.block.qcow2.header import COMPRESSION_TYPES, CORRUPT, DIRTY, LAZY_REFCOUNTS
+from pcemu.block.qcow2.describe import lines as describe
+from pcemu.block.qcow2.describe import specific
+from pcemu.block.qcow2.header import DIRTY
 from pcemu.block.qcow2.image import Qcow2Node
 from pcemu.block.qcow2.open import resolve
 from pcemu.block.qcow2.snapshot import read_snapshots
@@ -25,21 +25,7 @@ def facts(node: Node, filename: str) -> dict[str, Any]:
         return found | {"format": node.driver, "actual-size": node.allocated(), "dirty-flag": False}
     h = node.header
     found |= {"cluster-size": h.cluster_size, "format": "qcow2", "actual-size": node.file.allocated()}
-    data: dict[str, Any] = {"compat": "0.10" if h.version == 2 else "1.1", "compression-type": COMPRESSION_TYPES[h.compression]}
-    if h.version >= 3:
-        data["lazy-refcounts"] = bool(h.compatible & LAZY_REFCOUNTS)
-        found_bitmaps = [
-            {"flags": list(bitmap.flags), "name": bitmap.name, "granularity": bitmap.granularity}
-            for directory in bitmaps.directories(node) if directory is not None
-            for bitmap in bitmaps.read(node, directory)
-        ]  # fmt: skip
-        if found_bitmaps:
-            data["bitmaps"] = found_bitmaps
-    data["refcount-bits"] = 1 << h.refcount_order
-    if h.version >= 3:
-        data["corrupt"] = bool(h.incompatible & CORRUPT)
-        data["extended-l2"] = h.extended_l2
-    found["format-specific"] = {"type": "qcow2", "data": data}
+    found["format-specific"] = {"type": "qcow2", "data": specific(node)}
     if h.backing_file:
         found["backing-filename"] = h.backing_file
         found["full-backing-filename"] = resolve(node.file, h.backing_file)
@@ -75,22 +61,8 @@ def human(found: dict[str, Any], node: Node) -> str:
         lines.append(table(read_snapshots(node)[0]))
     if "format-specific" in found:
         lines.append("Format specific information:")
-        lines += _dump(found["format-specific"]["data"].items(), "    ")
+        lines += describe(found["format-specific"]["data"].items(), "    ")
     return "\n".join(lines)
-
-
-def _dump(items: Iterable[tuple[str, Any]], indent: str) -> list[str]:
-    """Names and values; what a value holds itself stands below it, further in."""
-    lines = []
-    for key, value in items:
-        name = key.replace("-", " ")
-        if isinstance(value, (dict, list)):
-            inner = value.items() if isinstance(value, dict) else ((f"[{index}]", one) for index, one in enumerate(value))
-            lines += [f"{indent}{name}:", *_dump(inner, indent + "    ")]
-        else:
-            text = {True: "true", False: "false"}[value] if isinstance(value, bool) else value
-            lines.append(f"{indent}{name}: {text}")
-    return lines
 
 
 def run(args: Arguments) -> int:

@@ -13,9 +13,17 @@ declare_types("""
 enum    BlockDeviceIoStatus  ok failed nospace
 enum    BlockdevDetectZeroesOptions  off on unmap
 struct  BlockdevCacheInfo    writeback: bool, direct: bool, no-flush: bool
+enum    ImageInfoSpecificKind  qcow2
+enum    Qcow2CompressionType  zlib zstd
+enum    Qcow2BitmapInfoFlags  in-use auto
+struct  Qcow2BitmapInfo      name: str, granularity: int, flags: [Qcow2BitmapInfoFlags]
+struct  ImageInfoSpecificQCow2  compat: str, compression-type: Qcow2CompressionType, lazy-refcounts?: bool, corrupt?: bool, \\
+                             refcount-bits: int, extended-l2?: bool, bitmaps?: [Qcow2BitmapInfo]
+struct  ImageInfoSpecificQCow2Wrapper  data: ImageInfoSpecificQCow2
+union   ImageInfoSpecific    [type] type: ImageInfoSpecificKind | qcow2: ImageInfoSpecificQCow2Wrapper
 struct  ImageInfo            filename: str, format: str, dirty-flag?: bool, actual-size?: int, virtual-size: int, \\
                              cluster-size?: int, encrypted?: bool, backing-filename?: str, full-backing-filename?: str, \\
-                             backing-filename-format?: str, backing-image?: ImageInfo
+                             backing-filename-format?: str, backing-image?: ImageInfo, format-specific?: ImageInfoSpecific
 struct  BlockDeviceInfo      file: str, node-name?: str, ro: bool, drv: str, backing_file?: str, backing_file_depth: int, \\
                              encrypted: bool, detect_zeroes: BlockdevDetectZeroesOptions, bps: int, bps_rd: int, bps_wr: int, \\
                              iops: int, iops_rd: int, iops_wr: int, image: ImageInfo, cache: BlockdevCacheInfo, \\
@@ -64,8 +72,8 @@ def _user(machine: Any, backend: Any) -> Any:
 
 
 def _shown(machine: Any) -> Iterator[tuple[Any, Any]]:
-    """What -drive made, and of -blockdev's nodes those that a device uses."""
-    for backend in _backends(machine):
+    """What -drive made, then those of -blockdev's nodes that a device uses."""
+    for backend in sorted(_backends(machine), key=lambda backend: not backend.id):
         device = _user(machine, backend)
         if backend.id or device is not None:
             yield backend, device
@@ -81,6 +89,9 @@ def _image(node: Any) -> dict[str, Any]:
             info["backing-filename"] = header.backing_file
             if header.backing_format:
                 info["backing-filename-format"] = header.backing_format
+        from pcemu.block.qcow2.describe import specific
+
+        info["format-specific"] = {"type": "qcow2", "data": specific(node)}
     if node.backing is not None:
         info["full-backing-filename"] = node.backing.filename
         info["backing-image"] = _image(node.backing)
@@ -153,6 +164,10 @@ def _show_images(image: dict[str, Any]) -> str:
                       ("backing-filename-format", "backing file format")):
         if key in image:
             text += f"{word}: {image[key]}\n"
+    if "format-specific" in image:
+        from pcemu.block.qcow2.describe import lines
+
+        text += "\n".join(("Format specific information:", *lines(image["format-specific"]["data"].items(), "    "))) + "\n"
     return text + (_show_images(image["backing-image"]) if "backing-image" in image else "")
 
 

@@ -279,6 +279,8 @@ def test_configuration() -> None:
         ({"queue_size": 100}, "power of 2"),
         ({"max_discard_sectors": 0}, "max-discard-sectors"),
         ({"scsi": True}, "scsi"),
+        ({"num_queues": 2000}, "at most 1024"),
+        ({"iommu_platform": True}, "neither legacy nor transitional"),
         ({"disable_legacy": "on", "disable_modern": True}, "neither modern nor legacy"),
         ({"cyls": 70000, "heads": 1, "secs": 1}, "cyls"),
     ],

@@ -422,7 +422,7 @@ def test_backing_options(host: Host, tmp_path: Path) -> None:
     (["-drive", "driver=null-co,if=none,id=x", "-drive", "driver=null-co,if=none,id=x"], "Duplicate ID 'x' for drive"),
     (["-blockdev", "null-co"], "'node-name' must be specified"),
     (["-blockdev", "node-name=x"], "Parameter 'driver' is missing"),
-    (["-blockdev", "raw,node-name=x,file=y"], "Cannot find device='' nor node-name='y'"),
+    (["-blockdev", "raw,node-name=x,file=y"], "Cannot find device='y' nor node-name='y'"),
     (["-blockdev", "raw,node-name=x"], 'A block device must be specified for "file"'),
     (["-blockdev", "null-co,node-name=1x"], "Invalid node-name: '1x'"),
     (["-blockdev", "null-co,node-name=x", "-blockdev", "null-co,node-name=x"], "Duplicate nodes with node-name='x'"),

@@ -299,3 +299,18 @@ def _specific(name: str) -> dict[str, Any]:
     """What QEMU finds in an image of ours."""
     found: dict[str, Any] = json.loads(theirs("info", "--output=json", name)[1])["format-specific"]["data"]
     return found
+
+
+@needs_qemu_img
+@pytest.mark.parametrize("target", ["-O raw", "-O qcow2", "-O qcow2 -c"])
+def test_sparse_size_zero_allocates_everything(img: Tool, target: str) -> None:
+    """-S 0: nothing is looked at, and nothing is left out."""
+    assert theirs("create", "-q", "-f", "qcow2", "a.qcow2", "1M")[0] == 0
+    with open_qcow2(Path("a.qcow2")) as node:
+        node.put(65536, b"data" * 1000)
+    for tool, name in ((theirs, "q"), (img, "p")):
+        tool("convert", "-S", "0", *target.split(), "a.qcow2", name)
+    assert theirs("compare", "a.qcow2", "p")[0] == 0
+    for name in "qp":  # QEMU's own goes first, to see that this is what it does
+        extents = json.loads(theirs("map", "--output=json", name)[1])
+        assert all(extent["data"] for extent in extents) and sum(extent["length"] for extent in extents) == 1 << 20

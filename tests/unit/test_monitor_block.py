@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from pcemu import chardev, monitor
+from pcemu.block.file import FileNode
+from pcemu.block.qcow2.create import format_file, new_header
 from pcemu.machine.config import DeviceConfig, MachineConfig, NetdevConfig
 from pcemu.machine.machine import Machine
-from pcemu.monitor import Shell
+from pcemu.monitor import Shell, commands_block
 from pcemu.monitor.introspect import schema
 from pcemu.testing.fakes import FakeCore
 
@@ -86,6 +88,18 @@ def test_disks(driver: Driver, tmp_path: Path) -> None:
     assert "(null-co, read-only)\n" in driver.shell.run("info block dr")
     assert driver.run("query-block-jobs") == driver.run("query-jobs") == []
     assert [node["node-name"] for node in driver.run("query-named-block-nodes", flat=True)] == ["n0"]
+
+
+def test_a_qcow2_image(driver: Driver, tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    path.touch()
+    with FileNode(str(path)) as file:
+        format_file(file, new_header(1 << 20, compression_type="zlib"))
+    driver.run("blockdev-add", driver="qcow2", node_name="q", file={"driver": "file", "filename": str(path)})
+    (image,) = (node["image"] for node in driver.run("query-named-block-nodes") if node["node-name"] == "q")
+    data = image["format-specific"]["data"]
+    assert (data["compat"], data["refcount-bits"], data["corrupt"]) == ("1.1", 16, False)
+    assert "Format specific information:\n    compat: 1.1\n    compression type: zlib\n" in commands_block._show_images(image)
 
 
 def test_statistics(driver: Driver) -> None:

@@ -109,8 +109,10 @@ class VirtioBlk(VirtioDevice):
         self._check_sizes()
         if self.num_queues == QUEUES_AUTO:
             self.num_queues = max(1, len(self.machine.cpus))
-        if not 1 <= self.num_queues <= MAX_QUEUE_SIZE:
+        if not self.num_queues:
             raise self.fail("num-queues property must be larger than 0")
+        if self.num_queues > MAX_QUEUE_SIZE:
+            raise self.fail(f"num-queues property must be at most {MAX_QUEUE_SIZE}, not {self.num_queues}")
         if self.queue_size <= 2 or self.queue_size & (self.queue_size - 1) or self.queue_size > MAX_QUEUE_SIZE:
             raise self.fail(f"invalid queue-size property ({self.queue_size}), must be a power of 2 (max {MAX_QUEUE_SIZE})")
         for name in ("discard", "write_zeroes"):

@@ -130,7 +130,7 @@ class VirtioPci(PciDevice):
             if getattr(self, name):
                 raise self.fail(f"{name}=on needs PCI Express, which this board does not have")
         vdev = self.vdev
-        if vdev.iommu_platform and not self.has_modern:
+        if vdev.iommu_platform and self.legacy:
             raise self.fail("VIRTIO_F_IOMMU_PLATFORM was supported by neither legacy nor transitional device")
         if vdev.packed and not self.has_modern:
             raise self.fail("packed=on needs a modern device (disable-modern=off)")

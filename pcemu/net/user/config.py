@@ -117,6 +117,10 @@ def read(options: dict[str, Any]) -> UserConfig:
         config.ipv4 = False
     if not config.ipv4 and not config.ipv6:
         raise NetError("IPv4 and IPv6 disabled")
+    if not config.ipv4 and any(name in options for name in ("net", "host", "dns")):
+        raise NetError("IPv4 disabled but netmask/host/dns provided")
+    if not config.ipv6 and any(name in options for name in ("ipv6-net", "ipv6-prefix", "ipv6-host", "ipv6-dns")):
+        raise NetError("IPv6 disabled but prefix/host6/dns6 provided")
     for name in ("smb", "smbserver"):
         if name in options:
             raise NetError(f"{name}: not implemented yet")

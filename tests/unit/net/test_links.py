@@ -378,6 +378,8 @@ ERRORS = [
     ("user,id=n,bogus=1", "Invalid parameter 'bogus'"),
     ("user,id=n,restrict=foo", "Parameter 'restrict' expects 'on' or 'off'"),
     ("user,id=n,ipv4=off,ipv6=off", "IPv4 and IPv6 disabled"),
+    ("user,id=n,ipv4=off,dns=10.0.2.3", "IPv4 disabled but netmask/host/dns provided"),
+    ("user,id=n,ipv6=off,ipv6-prefix=fd00::", "IPv6 disabled but prefix/host6/dns6 provided"),
     ("user,id=n,net=foo", "Failed to parse netmask"),
     ("user,id=n,net=10.0.3.0/foo", "Failed to parse netmask (trailing chars)"),
     ("user,id=n,net=10.0.2.0/33", "Invalid netmask provided (must be in range 4-32)"),
