@@ -113,6 +113,7 @@ class HmpMonitor:
     def _event(self, event: str) -> None:
         match event:
             case "opened":
+                self._waiting = b""
                 self.editor.reset()
                 self._greet()
             case "closed":

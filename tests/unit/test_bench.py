@@ -80,7 +80,12 @@ def test_bad_arguments_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 def test_a_monitor_is_asked_while_the_guest_computes(tmp_path: Path) -> None:
-    times = monitor.round_trips(tmp_path, 2)
-    assert times.keys() == {name for name, _ in monitor.QUERIES}
-    assert all(len(found) == 2 and min(found) > 0 for found in times.values())
-    assert monitor.cpu_seconds(tmp_path, 1000, True) > 0
+    found = monitor.round_trips(tmp_path, monitor.build(tmp_path, "computing"), 2)
+    assert found.keys() == {name for name, _ in monitor.QUERIES}
+    assert all(len(trips.all) == 2 and min(trips.all)[0] > 0 and trips.row() for trips in found.values())
+    assert monitor.cost(tmp_path, 1000, True)[0] > 0
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_the_guests_that_are_asked(tmp_path: Path) -> None:
+    assert all(monitor.build(tmp_path, guest).exists() for guest in monitor.GUESTS)

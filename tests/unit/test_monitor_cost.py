@@ -15,12 +15,16 @@ import pytest
 from loader_images import elf32, multiboot_header
 
 from pcemu import chardev, monitor
+from pcemu.chardev.base import HIGH_WATER
 from pcemu.machine import loop as loop_module
 from pcemu.machine import machine as machine_module
 from pcemu.machine.config import DeviceConfig, IcountConfig, MachineConfig
 from pcemu.machine.loop import MOST_NS, MachineSelector
 from pcemu.machine.machine import SLICE_INSNS, SLICE_NS, Machine
+from pcemu.monitor import hmp, qmp
+from pcemu.monitor.editline import MOST
 from pcemu.testing.fakes import FakeCore, FakeCpu
+from pcemu.testing.loophost import LoopHost
 
 pytest.importorskip("pcemu._core.engine", reason="the core is not built")
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "examples"))
@@ -250,3 +254,113 @@ def test_an_idle_monitor_costs_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     without = counts(tmp_path, (), monkeypatch)
     assert without["events"] == 0
     assert counts(tmp_path, ("control", "readline", "control"), monkeypatch) == without
+
+
+# ---- clients that take no part -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def host() -> Iterator[LoopHost]:
+    made = LoopHost()
+    yield made
+    made.close()
+
+
+def stream_of(host: LoopHost, mode: str) -> tuple[Any, Any]:
+    stream: Any = chardev.create(host, {"backend": "ringbuf", "id": mode, "size": "4M"})
+    return stream, monitor.create(host, stream, mode)
+
+
+def test_the_human_monitor_takes_nothing_from_who_takes_nothing(host: LoopHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, made = stream_of(host, "readline")
+    lines = 0
+
+    def run(line: str) -> str:
+        nonlocal lines
+        lines += 1
+        return "x" * 20_000 + "\n"
+
+    monkeypatch.setattr(made.shell, "run", run)
+    monkeypatch.setattr(stream, "_send", lambda data: 0)
+    stream.feed(b"info mtree\n" * 1000)
+    host.turn(200)
+    assert lines < 20
+    assert stream.unsent < HIGH_WATER + 50_000
+    monkeypatch.undo()
+    monkeypatch.setattr(made.shell, "run", run)
+    stream.flush()
+    host.turn(2000)
+    assert lines == 1000
+
+
+def test_the_human_monitor_leaves_the_guest_its_turns(host: LoopHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hmp, "TURN_NS", -1)
+    stream, made = stream_of(host, "readline")
+    ran: list[str] = []
+    monkeypatch.setattr(made.shell, "run", lambda line: ran.append(line) or "")
+    stream.feed(b"a\nb\rc\n")
+    for lines in (["a", "b"], ["a", "b", "c"]):
+        host.turn(1)
+        assert ran == lines
+
+
+def test_a_line_has_an_end(host: LoopHost) -> None:
+    stream, made = stream_of(host, "readline")
+    for _ in range(10):
+        stream.feed(b"x" * 4096)
+        host.turn(1)
+        stream.read_ring(1 << 22)
+    assert len(made.editor._line) == MOST
+    stream.feed(b"\n")
+    assert b"unknown command" in stream.read_ring(1 << 22)
+
+
+def test_events_that_nobody_reads(host: LoopHost, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """They are dropped whole, with one warning; and come again when they are read."""
+    stream, made = stream_of(host, "control")
+    stream.feed(b'{"execute":"qmp_capabilities"}')
+    stream.read_ring(1 << 22)
+    monkeypatch.setattr(stream, "_send", lambda data: 0)
+    for _ in range(30_000):
+        made.event("RESET", {"guest": True, "reason": "guest-reset"})
+    assert stream.unsent < qmp.MOST_UNSENT + 1000
+    assert capfd.readouterr().err.count("events lost") == 1
+    monkeypatch.undo()
+    stream.flush()
+    made.event("STOP", {})
+    answers = [json.loads(line) for line in stream.read_ring(1 << 22).decode().split("\r\n") if line]
+    assert answers[-1]["event"] == "STOP"
+    assert 1000 < len(answers) < 30_000
+
+
+def test_a_crowd_at_the_door(host: LoopHost, tmp_path: Path) -> None:
+    """The first sends half a line and is silent. The others wait outside, and cost nothing: no descriptor, no memory, no turn."""
+    path = str(tmp_path / "qmp")
+    stream = chardev.create(host, {"backend": "socket", "id": "q", "path": path, "server": True, "wait": False})
+    monitor.create(host, stream, "control")
+    crowd: list[socket.socket] = []
+    waiting = 0
+    for _ in range(500):
+        client = socket.socket(socket.AF_UNIX)
+        crowd.append(client)
+        client.setblocking(False)
+        try:
+            client.connect(path)
+        except BlockingIOError:             # the host's queue of those who wait is full
+            continue
+        waiting += 1
+        client.send(b'{"execute":"qmp_capa')
+        host.turn(1)
+    assert 1 <= waiting < 10
+    host.turn(10)
+    watched = host.loop._selector.get_map()
+    assert len(watched) == 2                # the first one, and the loop's own
+    assert json.loads(crowd[0].recv(4096).splitlines()[0])["QMP"]
+    crowd[0].send(b'bilities"}')
+    host.turn(3)
+    assert json.loads(crowd[0].recv(4096)) == {"return": {}}
+    crowd[0].close()
+    host.turn(10)
+    assert json.loads(crowd[1].recv(4096).splitlines()[0])["QMP"], "the next one's turn"
+    for client in crowd:
+        client.close()
