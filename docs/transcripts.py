@@ -31,7 +31,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 BLOCK = re.compile(r"^```(console|pycon)\n(.*?)^```$|^<!-- (install): (\S+) -->$", re.MULTILINE | re.DOTALL)
 QUOTE = re.compile(r"^<!-- from (\S+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PATIENCE = 120
+PATIENCE = 1200
 # What runs the Python of a page: a chunk of source in, what it printed out.
 INTERPRETER = """
 import contextlib, io, json, sys

@@ -39,7 +39,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 EMULATOR = os.environ.get("PCEMU_BOOT_WITH", "")
 # Only there to end a test that hangs: no test passes or fails by the host's speed.
-PATIENCE = float(os.environ.get("PCEMU_BOOT_PATIENCE", "900"))
+PATIENCE = float(os.environ.get("PCEMU_BOOT_PATIENCE", "1800"))
 
 STEADY = "-icount shift=2,sleep=off -rtc base=2024-02-29T12:00:00,clock=vm -seed 7"
 

@@ -20,7 +20,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 GUEST = EXAMPLES / "tasks.c"
 CC = ["gcc", "-m32", "-g", "-O1", "-ffreestanding", "-fno-pie", "-no-pie", "-nostdlib", "-static",
       "-Wl,--build-id=none,-Ttext-segment=0x100000"]  # fmt: skip
-PATIENCE = 300          # seconds, only there to end a test that hangs
+PATIENCE = 1800         # seconds, only there to end a test that hangs
 
 pytestmark = [pytest.mark.boot, pytest.mark.fetch]
 
@@ -44,7 +44,7 @@ def session(debugger: list[str], symbols: Path | None, arguments: str, *commands
     """The lines gdb prints for commands, connected with a pcemu of its own over a pipe."""
     machine = f"{shlex.quote(sys.executable)} -m pcemu -nodefaults -serial null -S -gdb stdio {arguments}"
     words = [word for line in (f"target remote | {machine}", *commands, "kill") for word in ("-ex", line)]
-    setup = ["-ex", "set pagination off", "-ex", "set confirm off", "-ex", "set width 0", "-ex", "set remotetimeout 60"]
+    setup = ["-ex", "set pagination off", "-ex", "set confirm off", "-ex", "set width 0", "-ex", "set remotetimeout 600"]
     files = [] if symbols is None else [str(symbols)]
     done = subprocess.run([*debugger, "-nx", "-q", "-batch", *setup, *words, *files], cwd=ROOT, capture_output=True,
                           text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)  # fmt: skip
