@@ -32,7 +32,7 @@ def test_compiled_code_switched() -> None:
     def session(*accel: str) -> list[str]:
         commands = b"info jit\njit on\ninfo jit\njit off\ninfo jit\njit\nquit\n"
         done = subprocess.run([*PCEMU, "-S", "-m", "16", "-nodefaults", "-display", "none", "-monitor", "stdio", *accel],
-                              input=commands, capture_output=True, timeout=120)
+                              input=commands, capture_output=True, timeout=600)
         assert done.returncode == 0, done.stderr
         return [line for line in done.stdout.decode().split("\r\n") if line.startswith(("jit ", "Error"))]
 

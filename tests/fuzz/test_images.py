@@ -8,7 +8,7 @@ from fuzz.worker import findings
 
 
 def test_mutated_images() -> None:
-    found = list(findings("images", 0, 4000, timeout=300))
+    found = list(findings("images", 0, 4000, timeout=3600))
     assert not found, "\n".join(text for _seed, text in found)
 
 
