@@ -108,6 +108,7 @@ class HmpMonitor:
         self.print(self.shell.run(line))
         if not self.shell.ctx.ended:
             self.editor.show_prompt()
+            self.chardev.flush()        # now, and not after another slice of the guest's time
             client_first(self.machine)
 
     def _event(self, event: str) -> None:

@@ -35,6 +35,18 @@ BYTES = 4 << 20
 BLOCKS = f"cld; mov esi, 0x100000; mov edi, 0x800000; mov ecx, {BYTES}; "
 
 
+@pytest.fixture
+def host() -> Iterator[LoopHost]:
+    made = LoopHost()
+    yield made
+    made.close()
+
+
+def stream_of(host: LoopHost, mode: str) -> tuple[Any, Any]:
+    stream: Any = chardev.create(host, {"backend": "ringbuf", "id": mode, "size": "4M"})
+    return stream, monitor.create(host, stream, mode)
+
+
 # ---- the core looks at the outside world -------------------------------------------------------------------------------------
 
 
@@ -199,6 +211,17 @@ def test_a_guest_that_sleeps_is_not_waited_for(turns: Turns) -> None:
     assert turns.turn(asked=True, answered=True) == (1, 1)
 
 
+@pytest.mark.parametrize("mode, question", [("readline", b"info kvm\n"), ("control", b'{"execute":"qmp_capabilities"}')])
+def test_an_answer_is_with_the_client_before_the_guest_goes_on(host: LoopHost, mode: str, question: bytes) -> None:
+    order: list[str] = []
+    stream, _ = stream_of(host, mode)
+    host.turn()
+    stream.read_ring(1 << 22)
+    host.loop.answered = lambda: order.append("the client's turn" if stream.read_ring(1 << 22) else "nothing to read")
+    stream.feed(question)
+    assert order == ["the client's turn"]
+
+
 # ---- a monitor that nobody talks to ------------------------------------------------------------------------------------------
 
 
@@ -257,18 +280,6 @@ def test_an_idle_monitor_costs_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 # ---- clients that take no part -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def host() -> Iterator[LoopHost]:
-    made = LoopHost()
-    yield made
-    made.close()
-
-
-def stream_of(host: LoopHost, mode: str) -> tuple[Any, Any]:
-    stream: Any = chardev.create(host, {"backend": "ringbuf", "id": mode, "size": "4M"})
-    return stream, monitor.create(host, stream, mode)
 
 
 def test_the_human_monitor_takes_nothing_from_who_takes_nothing(host: LoopHost, monkeypatch: pytest.MonkeyPatch) -> None:
