@@ -15,7 +15,7 @@ from typing import Any
 from . import iov
 from .errors import BlockError
 from .node import Node
-from .pool import ThreadPool
+from .pool import Lane, ThreadPool
 
 Done = Callable[[int], object]
 
@@ -81,6 +81,7 @@ class BlockBackend:
         self._post = post
         self._pool = pool or ThreadPool()
         self._own_pool = pool is None
+        self._lane = Lane(self._pool)
         self._finished: deque[tuple[Done, int]] = deque()
         self._posted = False
         self._wake = threading.Event()
@@ -131,6 +132,7 @@ class BlockBackend:
         done = self._counted("wr", length, done)
         self.stats.highest = max(self.stats.highest, offset + length)
         fua = fua or not self.write_cache
+        in_turn = self.root.writes_in_turn and not fua
         if self.detect_zeroes != "off":
             unmap = self.detect_zeroes == "unmap" and self.discard_enabled
 
@@ -140,9 +142,9 @@ class BlockBackend:
                 else:
                     self.root.pwrite(offset, views, fua)
 
-            self._submit(write, done)
+            self._submit(write, done, in_turn)
             return
-        self._submit(lambda: self.root.pwrite(offset, views, fua), done)
+        self._submit(lambda: self.root.pwrite(offset, views, fua), done, in_turn)
 
     def flush(self, done: Done) -> None:
         """What was done before is stable when this is done."""
@@ -224,7 +226,7 @@ class BlockBackend:
             return False
         return True
 
-    def _submit(self, work: Callable[[], Any], done: Done) -> None:
+    def _submit(self, work: Callable[[], Any], done: Done, in_turn: bool = False) -> None:
         self.in_flight += 1
         if self._closed:
             self._complete(done, errno.ENOMEDIUM)
@@ -244,7 +246,7 @@ class BlockBackend:
                 self._report(error)
             self._complete(done, number)
 
-        self._pool.submit(run)
+        (self._lane if in_turn else self._pool).submit(run)
 
     def _report(self, error: Exception) -> None:
         """The first failures are worth a line; a guest that goes on for ever must not fill the terminal."""

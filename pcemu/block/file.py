@@ -55,6 +55,7 @@ class FileNode(Node):
         self._punch = self._zero_range = True  # until the file system says no
         self._nowait = hasattr(os, "RWF_NOWAIT")
         self._sync_error: OSError | None = None
+        self.writes_in_turn = not direct
         flags = os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR)
         try:
             mode = os.stat(path).st_mode
@@ -226,6 +227,10 @@ class HostDeviceNode(FileNode):
     """A block device: its size is fixed."""
 
     driver = "host_device"
+
+    def __init__(self, path: str, **options: Any) -> None:
+        super().__init__(path, **options)
+        self.writes_in_turn = False
 
     def _check_kind(self, mode: int, regular_only: bool) -> None:
         if not stat.S_ISBLK(mode):

@@ -41,6 +41,9 @@ class Node:
 
     driver = ""
     can_fast_zero = False  # write_zeroes() is quicker than writing zeroes
+    # Writes gain nothing from being made at once: the host lets one thread at a time write into a file's cached pages, and the
+    # others spin meanwhile.
+    writes_in_turn = False
 
     def __init__(self, node_name: str = "", read_only: bool = False) -> None:
         self.node_name = node_name

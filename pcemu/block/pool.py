@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -58,3 +59,31 @@ class ThreadPool:
             thread.join()
         self._threads.clear()
         self._idle = 0
+
+
+class Lane:
+    """Work for a pool's threads that is done in turn: who does the first does what has come meanwhile, too."""
+
+    def __init__(self, pool: ThreadPool) -> None:
+        self._pool = pool
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._busy = False
+        self._lock = threading.Lock()
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """`work` must not raise."""
+        with self._lock:
+            self._waiting.append(work)
+            if self._busy:
+                return
+            self._busy = True
+        self._pool.submit(self._run)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._busy = False
+                    return
+                work = self._waiting.popleft()
+            work()

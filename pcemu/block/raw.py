@@ -29,6 +29,7 @@ class RawNode(Node):
         self.size = file.size - offset if size is None else size
         self.filename = file.filename
         self.can_fast_zero = file.can_fast_zero
+        self.writes_in_turn = file.writes_in_turn
 
     def pread(self, offset: int, views: Views) -> None:
         self.file.pread(self.offset + offset, views)

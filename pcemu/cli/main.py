@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -87,8 +88,10 @@ def run_config(config: MachineConfig) -> int:
             for number in END_SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     machine.loop.add_signal_handler(number, _quit, machine, number)
+        gc.freeze()  # what there is now stays: collections need not walk over it while the guest waits
         return machine.run().status
     finally:
+        gc.unfreeze()
         if in_main:  # a second Ctrl-C must not keep the terminal from being restored
             for number in END_SIGNALS:
                 signal.signal(number, signal.SIG_IGN)

@@ -110,6 +110,38 @@ def test_out_of_order(rig: Rig, features: int) -> None:
     assert not rig.status & NEEDS_RESET
 
 
+def test_pieces_of_guest_ram(rig: Rig) -> None:
+    """What out_views() and in_views() give behaves like memoryviews, also when the chain is gone."""
+    rig.start(0)
+    rig.dev.hold = True
+    rig.queues[0].add([b"0123456789", b"abc"], [8, 4])
+    chain = rig.dev.first.pop()
+    out, into = chain.out_views(2), chain.in_views(1, 9)
+    assert [bytes(piece) for piece in out] == [b"23456789", b"abc"] and [len(piece) for piece in into] == [7, 2]
+    first = out[0]
+    assert (bytes(first[1:-1]), bytes(first[:]), bytes(first[9:]), bytes(first[5:2]), bytes(first[-3:][1:])) == (
+        b"345678", b"23456789", b"", b"", b"89")  # fmt: skip
+    assert first[0] == ord("2") and memoryview(first).readonly and not memoryview(into[0]).readonly
+    into[0][:] = b"ABCDEFG"
+    into[1][1:2] = b"Z"
+    into[1][0] = 0x59
+    with pytest.raises(TypeError):
+        first[0:1] = b"x"
+    with pytest.raises(ValueError):
+        into[0][:] = b"another length"
+    with pytest.raises(IndexError):
+        first[8]
+    with pytest.raises(NotImplementedError):
+        first[::2]
+    pieces = [into[0][2:], into[1]]
+    rig.dev.first.finish(chain, 12)
+    del chain, out, into
+    assert [bytes(piece) for piece in pieces] == [b"CDEFG", b"YZ"]
+    ((_, _, back),) = rig.queues[0].used()
+    assert back == b"\0ABCDEFGYZ\0\0"
+    assert hasattr(first, "readonly") and first.readonly and not pieces[0].readonly
+
+
 def test_rewind_gives_the_same_chain_again(rig: Rig) -> None:
     for features in (0, PACKED, EVENT_IDX):
         rig.start(features, size=4)

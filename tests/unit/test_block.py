@@ -148,6 +148,36 @@ def test_many_requests_are_in_flight_at_once() -> None:
     backend.close()
 
 
+def test_writes_in_turn() -> None:
+    """Of a node that wants it: in their order, and never two at a time; but those with FUA wait for nobody."""
+
+    class Turns(Slow):
+        writes_in_turn = True
+        written: list[int] = []
+
+        def pwrite(self, offset: int, views: iov.Views, fua: bool = False) -> None:
+            self.pread(offset, views)
+            self.written.append(offset)
+
+    node = Turns()
+    backend = BlockBackend("d", node, lambda call: None)
+    done: list[int] = []
+    view = memoryview(bytearray(512))
+    for at in range(40):
+        backend.pwritev(at * 512, [view], done.append)
+        node.gate.release()
+    backend.drain()
+    assert node.most == 1 and node.written == [at * 512 for at in range(40)] and done == [0] * 40
+    for at in range(5):
+        backend.pwritev(at * 512, [view], done.append, True)
+    while node.running < 5:
+        pass
+    node.gate.release(5)
+    backend.drain()
+    assert node.most == 5 and done == [0] * 45
+    backend.close()
+
+
 @pytest.mark.parametrize("counts", [True, False])
 def test_what_counts_as_activity(counts: bool) -> None:
     """account-invalid and account-failed of a device."""

@@ -11,8 +11,6 @@ import os
 import struct
 import threading
 from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from .. import iov
 from ..errors import BlockError
@@ -58,31 +56,33 @@ class Qcow2Node(Metadata):
 
     # -- reading ----------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _request(self) -> Iterator[None]:
-        """Offsets that are looked up inside stay what they are until it ends."""
+    def _begin(self) -> int:
+        """Offsets that are looked up stay what they are until _end(). 0: this is part of a request that has begun."""
         me = threading.get_ident()
-        with self.lock:
+        with self.mutex:
             self._request_number += 1
-            nested = me in self._requests
-            if not nested:
-                self._requests[me] = self._request_number
-        try:
-            yield
-        finally:
-            if not nested:
-                with self.lock:
-                    del self._requests[me]
+            if me in self._requests:
+                return 0
+            self._requests[me] = self._request_number
+        return me
+
+    def _end(self, request: int) -> None:
+        if request:
+            with self.mutex:
+                del self._requests[request]
 
     def pread(self, offset: int, views: Views) -> None:
-        with self._request():
+        request = self._begin()
+        try:
             self._read(offset, views)
+        finally:
+            self._end(request)
 
     def _read(self, offset: int, views: Views) -> None:
         total = iov.total(views)
         done = 0
         while done < total:
-            with self.lock:
+            with self.mutex:
                 kind, length, at = self._find(offset + done, total - done)
             part = views if length == total else iov.cut(views, done, length)
             self._read_piece(kind, at, offset + done, part, length)
@@ -159,9 +159,12 @@ class Qcow2Node(Metadata):
             raise OSError(errno.EROFS, f"'{self.filename}': {os.strerror(errno.EROFS)}")
         total = iov.total(views)
         done = 0
-        with self._request():
+        request = self._begin()
+        try:
             while done < total:
                 done += self._write_some(offset + done, iov.cut(views, done, total - done) if done else views, total - done)
+        finally:
+            self._end(request)
         if fua or self._crowded():
             self.flush()
 
@@ -200,23 +203,25 @@ class Qcow2Node(Metadata):
     def _write_some(self, offset: int, views: Views, length: int) -> int:
         """Write the first part of a request; returns how much."""
         cluster = offset >> self._bits
-        with self.lock:
+        whole = length
+        with self.mutex:
             while cluster in self._busy:
                 self.lock.wait()
             last = (offset + length - 1) >> self._bits
             in_place, length, at = self._writable(offset, length)
             if in_place:
-                for other in range(cluster + 1, ((offset + length - 1) >> self._bits) + 1):
-                    if other in self._busy:
-                        length = (other << self._bits) - offset
-                        break
+                if self._busy:
+                    for other in range(cluster + 1, ((offset + length - 1) >> self._bits) + 1):
+                        if other in self._busy:
+                            length = (other << self._bits) - offset
+                            break
                 self.check_overlap(at, length)
             else:
                 plan = self._plan(offset, length, last)
                 self._busy.update(plan.clusters)
                 length = plan.length
         if in_place:
-            self.file.pwrite(at, views if length == iov.total(views) else iov.cut(views, 0, length))
+            self.file.pwrite(at, views if length == whole else iov.cut(views, 0, length))
             return length
         try:
             self._fill(plan, offset, iov.cut(views, 0, length))
@@ -240,8 +245,8 @@ class Qcow2Node(Metadata):
         if kind is not Kind.DATA:
             return False, length, 0
         first = offset >> self._bits
-        for cluster in range(first, ((offset + run - 1) >> self._bits) + 1):
-            if not self.l2_entry(cluster)[0] & COPIED:
+        for cluster, entry in enumerate(self._entries(first, (offset + run - 1) >> self._bits), first):
+            if not entry & COPIED:
                 if cluster == first:
                     return False, length, 0
                 return True, (cluster << self._bits) - offset, at

@@ -51,6 +51,7 @@ class Metadata(Node):
         self.backing = backing
         self.filename = file.filename
         self.unmap = unmap
+        self.writes_in_turn = file.writes_in_turn and backing is None  # what is read from there may take its time
         self.header = h = header or read_header(file)
         self.size = h.size
         self.cluster_size = h.cluster_size
@@ -60,7 +61,8 @@ class Metadata(Node):
         self._unit = h.cluster_size // SUBCLUSTERS if h.extended_l2 else h.cluster_size
         self._l2_bits = h.l2_entries.bit_length() - 1
         self.max_offset = 1 << min(62 - (h.cluster_bits - 8), 56)  # compressed entries hold no more
-        self.lock = threading.Condition(threading.Lock())
+        self.mutex = threading.Lock()
+        self.lock = threading.Condition(self.mutex)  # the same, for who waits or tells; entering and leaving it takes longer
         self._flushing = threading.Lock()
         self._flushes_started = self._flushes_done = 0
         self._busy: set[int] = set()  # disk clusters that are being allocated
@@ -161,6 +163,14 @@ class Metadata(Node):
             return table.data[2 * index], table.data[2 * index + 1]
         return table.data[index], 0
 
+    def _entries(self, first: int, last: int) -> array[int]:
+        """L2 entries of the clusters `first` to `last`, which one table covers."""
+        table = self._l2(first >> self._l2_bits)
+        assert table is not None
+        index = first & ((1 << self._l2_bits) - 1)
+        end = index + last - first + 1
+        return table.data[2 * index : 2 * end : 2] if self._extended else table.data[index:end]
+
     def set_l2_entry(self, cluster: int, entry: int, bitmap: int = 0) -> None:
         table = self._l2_for_write(cluster >> self._l2_bits)
         index = cluster & ((1 << self._l2_bits) - 1)
@@ -213,6 +223,9 @@ class Metadata(Node):
         if kind is Kind.COMPRESSED:
             return kind, min(length, run), entry
         at = entry & OFFSET
+        count = (within + length - 1 >> self._bits) + 1
+        if kind is Kind.DATA and data[index : index + count] == self._consecutive(entry, count):
+            return kind, length, at + within
         want = entry
         step = self.cluster_size if kind is Kind.DATA else 0
         while run < length:
@@ -228,6 +241,10 @@ class Metadata(Node):
                 want = entry
             run += self.cluster_size
         return kind, min(run, length), at + within if kind is Kind.DATA else 0
+
+    def _consecutive(self, entry: int, count: int) -> array[int]:
+        """L2 entries for `count` clusters that follow each other in the file too."""
+        return array("Q", range(entry, entry + (count << self._bits), self.cluster_size))
 
     def _find_subclusters(self, cluster: int, within: int, length: int) -> Piece:
         run = 0
@@ -265,22 +282,23 @@ class Metadata(Node):
 
     def _crowded(self) -> bool:
         """Is it time to write tables, though nobody asked?"""
-        with self.lock:
+        with self.mutex:
             return len(self._frees) > MOST_FREES or self.l2_cache.crowded or self.refcounts.cache.crowded
 
     def check_overlap(self, at: int, length: int) -> None:
         """Data of the guest must not go over metadata, whatever the image says. Looks at the tables in memory."""
-        h = self.header
-        for cluster in range(at & ~self._mask, at + length, self.cluster_size):
-            if (
-                cluster == 0
-                or cluster in self.l2_cache.tables
-                or cluster in self.refcounts.cache.tables
-                or h.l1_offset <= cluster < h.l1_offset + h.l1_size * 8
-                or self.refcounts.table_offset <= cluster < self.refcounts.table_offset + len(self.refcounts.table) * 8
-                or (h.snapshot_count and cluster == h.snapshot_offset)
-            ):
-                self.corrupt(f"a cluster that is to be written overlaps with metadata at {cluster:#x}")
+        h, counts = self.header, self.refcounts
+        clusters = range(at & ~self._mask, at + length, self.cluster_size)
+        first, end = clusters.start, clusters[-1] + self.cluster_size
+        if (
+            first == 0
+            or not self.l2_cache.tables.keys().isdisjoint(clusters)
+            or not counts.cache.tables.keys().isdisjoint(clusters)
+            or (first < h.l1_offset + h.l1_size * 8 and h.l1_offset < end)
+            or (first < counts.table_offset + len(counts.table) * 8 and counts.table_offset < end)
+            or (h.snapshot_count and h.snapshot_offset in clusters)
+        ):
+            self.corrupt(f"clusters that are to be written overlap with metadata between {first:#x} and {end:#x}")
 
     def _give_up(self, entry: int) -> None:
         """An L2 entry is gone: what it pointed to has a reference less."""

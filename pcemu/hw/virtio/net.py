@@ -74,7 +74,7 @@ class QueuePair:
                 offload = None if start[:2] == b"\0\0" else Offload.unpack(start)
                 views = chain.out_views(header)
                 # In one piece it goes out from where it lies.
-                frame: Frame = views[0] if len(views) == 1 else chain.read(header, size)
+                frame: Frame = memoryview(views[0]) if len(views) == 1 else chain.read(header, size)
                 if not send(frame, offload):
                     self.kept = chain, frame, offload
                     queue.suppress(True)
