@@ -7,9 +7,7 @@ timed here: on the host's clock, and by the emulator's CPU time (all threads), w
 each emulator once, in turn. Shown is the best round. The images are in the host's page cache; the guest reads and writes past its
 own.
 
-    python -m bench.devices --busy
-
-measures instead what a thread that computes in Python does to the devices of a guest in the same process.
+What a thread that computes in Python does to the devices of a guest in the same process: bench.busy.
 """
 
 from __future__ import annotations
@@ -171,54 +169,12 @@ def compare(names: list[str], emulators: list[str], rounds: int) -> None:
             print(f"{TASKS[name].about:34} {values}  {TASKS[name].unit}")
 
 
-# -- a busy thread beside the guest -------------------------------------------------------------------------------
-
-EMBED = """
-import sys, threading
-from pcemu.cli.main import run
-if sys.argv.pop(1) == "busy":
-    def compute():
-        x = 0
-        while True:
-            x = (x * 3 + 1) % 1000003
-    threading.Thread(target=compute, daemon=True).start()
-sys.exit(run(sys.argv[1:]))
-"""
-
-
-def busy() -> None:
-    print("1000 times half a millisecond of work and a disk read; the reads in microseconds of the guest's clock:")
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-        directory = Path(name)
-        arguments = prepare(directory, ["gap /dev/vda 1000"])
-        for kind in "idle", "busy":
-            command = [sys.executable, "-c", EMBED, kind, *arguments]
-            begun = took = 0.0
-            gaps = ""
-            with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    if line.startswith("BEGIN"):
-                        begun = time.perf_counter()
-                    elif line.startswith("END"):
-                        took = time.perf_counter() - begun
-                    elif line.startswith("GAPS"):
-                        gaps = "median {1}, 99 % under {2}, longest {3}".format(*line.split())
-            if not took:
-                raise SystemExit("bench.devices: no result")
-            print(f"  {kind} program: {took:.2f} s; {gaps}")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.devices", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", metavar="NAME,...", help=f"of {', '.join(TASKS)}")
-    parser.add_argument("--busy", action="store_true", help="a busy Python thread beside the guest")
     parser.add_argument("emulator", nargs="*", help=f"of {', '.join(EMULATORS)} (default: those installed)")
     args = parser.parse_args()
-    if args.busy:
-        busy()
-        return 0
     emulators = args.emulator or [name for name, command in EMULATORS.items() if shutil.which(command[0])]
     compare(args.only.split(",") if args.only else list(TASKS), emulators, args.rounds)
     return 0

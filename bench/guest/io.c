@@ -9,6 +9,8 @@
  * io port PORT N                N writes to an I/O port (0x80, for one)
  * io gap DEVICE N               N reads of 4 KiB, half a millisecond of work before each; a line "GAPS MEDIAN P99 MAX" says how many
  *                               microseconds the reads took
+ * io ticks N                    N sleeps to the next millisecond; GAPS: how much too late they ended
+ * io echo FILE N                N bytes from a terminal and back to it
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -149,6 +151,44 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static void say_gaps(long *took, long count)
+{
+	qsort(took, count, sizeof *took, compare);
+	printf("GAPS %ld %ld %ld\n", took[count / 2], took[count * 99 / 100], took[count - 1]);
+}
+
+static void ticks(long count)
+{
+	long *late = calloc(count, sizeof *late);
+	struct timespec at, now;
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	for (long i = 0; i < count; i++) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		do
+			at.tv_nsec += 1000000;
+		while ((at.tv_sec - now.tv_sec) * 1000000000L + at.tv_nsec - now.tv_nsec <= 0);
+		if (at.tv_nsec >= 1000000000) {
+			at.tv_nsec -= 1000000000;
+			at.tv_sec++;
+		}
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, 0);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		late[i] = ((now.tv_sec - at.tv_sec) * 1000000000L + now.tv_nsec - at.tv_nsec) / 1000;
+	}
+	say_gaps(late, count);
+}
+
+static void echo(long count)
+{
+	int fd = open_terminal(O_RDWR);
+	char byte;
+	printf("BEGIN\n"); /* now it is raw */
+	fflush(stdout);
+	while (count--)
+		if (read(fd, &byte, 1) != 1 || write(fd, &byte, 1) != 1)
+			die("echo");
+}
+
 static void gaps(long count)
 {
 	unsigned seed = 7;
@@ -166,8 +206,7 @@ static void gaps(long count)
 		clock_gettime(CLOCK_MONOTONIC, &b);
 		took[i] = ((b.tv_sec - a.tv_sec) * 1000000000L + b.tv_nsec - a.tv_nsec) / 1000;
 	}
-	qsort(took, count, sizeof *took, compare);
-	printf("GAPS %ld %ld %ld\n", took[count / 2], took[count * 99 / 100], took[count - 1]);
+	say_gaps(took, count);
 }
 
 int main(int argc, char **argv)
@@ -175,6 +214,11 @@ int main(int argc, char **argv)
 	const char *what = argc > 2 ? argv[1] : "";
 	long count = atol(argv[argc - 1]);
 	device = argv[2];
+	if (!strcmp(what, "echo")) {
+		echo(count);
+		printf("END %ld\n", count);
+		return 0;
+	}
 	printf("BEGIN\n");
 	fflush(stdout);
 	if (!strcmp(what, "read"))
@@ -191,6 +235,8 @@ int main(int argc, char **argv)
 		receiving(count);
 	else if (!strcmp(what, "gap"))
 		gaps(count);
+	else if (!strcmp(what, "ticks"))
+		ticks(count);
 	else if (!strcmp(what, "port")) {
 		if (iopl(3))
 			die("iopl");

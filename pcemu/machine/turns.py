@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 
-INTERVAL = 100e-6  # seconds
+INTERVAL = 10e-6  # seconds
 
 
 class Turns:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import build, handlers, monitor, plot, report, run, workloads
+from bench import build, busy, handlers, monitor, plot, report, run, workloads
 from bench.measure import Run
 
 
@@ -19,6 +19,11 @@ def test_groups_workloads_and_unknown_names() -> None:
     assert "wide-alu" not in workloads.choose([], 64) and "wide-alu" in workloads.choose([], 32)
     with pytest.raises(ValueError, match="'nonsense' is neither a group"):
         workloads.choose(["nonsense"], 64)
+
+
+def test_how_latencies_are_summed_up() -> None:
+    assert busy.spread([at / 1e6 for at in range(200, 0, -1)]) == [101, 199, 200]
+    assert busy.spread([0.5]) == [500_000] * 3
 
 
 @pytest.mark.parametrize("bits", workloads.BOTH)

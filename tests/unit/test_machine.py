@@ -14,6 +14,7 @@ from pcemu.machine import builder
 from pcemu.machine.config import IcountConfig, MachineConfig
 from pcemu.machine.exit import DeviceFailure
 from pcemu.machine.machine import CATCH_UP_NS, Machine
+from pcemu.machine.turns import INTERVAL
 from pcemu.qom import Device, PortWindow
 from pcemu.testing.fakes import FakeCore, FakeCpu
 
@@ -221,7 +222,7 @@ def test_other_threads_take_short_turns_while_a_machine_runs(make: Any) -> None:
         return out(0)(cpu)
 
     make(look).run()
-    assert seen == [pytest.approx(1e-4)] and before > 1e-4
+    assert seen == [pytest.approx(INTERVAL)] and before > INTERVAL
     assert sys.getswitchinterval() == before
 
 
