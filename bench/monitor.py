@@ -16,6 +16,7 @@ than it shifts times.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -165,8 +166,8 @@ class Client:
 
     def __init__(self, path: Path) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(60)
-        deadline = time.monotonic() + 60
+        self.sock.settimeout(600)
+        deadline = time.monotonic() + 600
         while True:
             try:
                 self.sock.connect(str(path))
@@ -305,14 +306,23 @@ def control(times: int) -> Trips:
     return found
 
 
+PERF = ["perf", "stat", "-x,", "-e", "instructions:u"]
+
+
+@functools.cache
+def perf_works() -> bool:
+    """It may be there and not be allowed to count, or be for another kernel; then it runs nothing."""
+    return shutil.which("perf") is not None and subprocess.run([*PERF, "true"], capture_output=True, check=False).returncode == 0
+
+
 def cost(where: Path, rounds: int, monitored: bool) -> tuple[float, float]:
     """CPU seconds, and instructions of the host in user mode, of pcemu for a guest that computes `rounds` and ends."""
     path, counted = where / "qmp", where / "counted"
     options = ["-qmp", f"unix:{path},server=on,wait=on"] if monitored else []
     kernel = build(where, "computing", rounds)
     command = [*PCEMU, *MACHINE, "-device", "isa-debug-exit", "-kernel", str(kernel), *options]
-    if shutil.which("perf"):
-        command = ["perf", "stat", "-x,", "-e", "instructions:u", "-o", str(counted), "--", *command]
+    if perf_works():
+        command = [*PERF, "-o", str(counted), "--", *command]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     client = Client(path) if monitored else None
     _, status, usage = os.wait4(process.pid, 0)
