@@ -49,17 +49,8 @@ class ModelDef:
 
 
 @dataclass(frozen=True)
-class CpuModel:
+class CpuModel(ModelDef):
     """A processor as a guest sees it."""
-    name: str
-    vendor: str
-    family: int
-    model: int
-    stepping: int
-    level: int
-    xlevel: int
-    model_id: str
-    features: frozenset[str]
     phys_bits: int
     missing: tuple[str, ...] = ()
     virt_bits: int = 48

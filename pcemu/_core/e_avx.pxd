@@ -2,4 +2,3 @@
 from pcemu._core.emit cimport *
 
 cdef bint emit_avx(J* j, Op* op, Encoding e, EmitRow r) noexcept nogil
-cdef void vec_flags(J* j) noexcept nogil

@@ -125,24 +125,7 @@ cdef void a_vflags(J* j, Op* op, Encoding e, EmitRow r, u32 w, u32 l) noexcept n
         x_load_vex(j, op.reg, l)
         x_load_vex(j, op.rm, l)
         a_rr(j, e, w, l, op.reg, 0, op.rm)
-    vec_flags(j)
-
-
-cdef void vec_flags(J* j) noexcept nogil:
-    """The host's flags are the guest's, all six, OF cleared: SF and AF are zero after such a comparison, too."""
-    if not j.live[j.i]:
-        set_dead(j)
-        return
-    mov(j, H_T, H_AX)
-    e8(j, 0x9F)                         # lahf: SF ZF 0 AF 0 PF 1 CF
-    e8(j, 0x0F)
-    e8(j, 0xB6)
-    e8(j, 0xCC)                         # movzx ecx, ah
-    mov(j, H_AX, H_T)
-    rm(j, 2, 0x8D, H_CX, H_CX, -2)
-    st_env(j, 3, H_CX, AT_CC_SRC)
-    j.host_lo = j.op_stub
-    set_node(j, N_TRIPLE, K_EFL, 2, loc_none(), loc_env(), CUR_DEAD, 1)
+    set_host_all(j)                     # SF and AF are zero after such a comparison, and OF
 
 
 cdef void a_vzero(J* j, u32 l) noexcept nogil:

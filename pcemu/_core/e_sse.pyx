@@ -7,7 +7,7 @@ AVX is in e_avx.pyx.
 The host's MXCSR is the guest's with all exceptions masked (simd.pxd); blocks of a mode in which one is unmasked (M_FPX) leave
 arithmetic to the handlers.
 """
-from pcemu._core.e_avx cimport emit_avx, vec_flags
+from pcemu._core.e_avx cimport emit_avx
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
 from pcemu._core.operands cimport *
@@ -182,7 +182,7 @@ cdef void e_vflags(J* j, Op* op, Encoding e, EmitRow r) noexcept nogil:
         x_load(j, op.reg)
         x_load(j, op.rm)
         v_rr(j, e, 0, op.reg, op.rm)
-    vec_flags(j)
+    set_host_all(j)
 
 
 cdef bint emit_sse(J* j, Op* op, EmitRow r) noexcept nogil:

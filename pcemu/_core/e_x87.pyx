@@ -589,23 +589,6 @@ cdef bint e_control(J* j, Op* op, u32 kind) noexcept nogil:
     return 1
 
 
-cdef void to_flags(J* j) noexcept nogil:
-    """EFLAGS from the host's."""
-    if not j.live[j.i]:
-        set_dead(j)
-        return
-    mov(j, H_T, H_AX)
-    e8(j, 0x9F)                         # lahf: SF ZF 0 AF 0 PF 1 CF
-    e8(j, 0x0F)
-    e8(j, 0xB6)
-    e8(j, 0xCC)                         # movzx ecx, ah
-    mov(j, H_AX, H_T)
-    rm(j, 2, 0x8D, H_CX, H_CX, -2)
-    st_env(j, 3, H_CX, AT_CC_SRC)
-    j.host_lo = j.op_stub
-    set_node(j, N_TRIPLE, K_EFL, 2, loc_none(), loc_env(), CUR_DEAD, 1)
-
-
 cdef bint e_sahf(J* j, Op* op, EmitRow r) noexcept nogil:
     """Flags from AH, as x87 code before FCOMI has them from FNSTSW; OF stays."""
     if not have_lahf:
@@ -674,7 +657,7 @@ cdef bint emit_x87(J* j, Op* op, EmitRow r) noexcept nogil:
         j.in_host = 0
     done(j, op, row)
     if row.kind == X87_FLAGS:
-        to_flags(j)
+        set_host_all(j)
     return 1
 
 

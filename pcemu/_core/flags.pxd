@@ -10,6 +10,7 @@ cdef Loc loc_overflow() noexcept nogil
 cdef void set_node(J* j, u32 type_, u32 kind, int sz, Loc res, Loc src, int prior, int host) noexcept nogil
 cdef void set_dead(J* j) noexcept nogil
 cdef void set_env(J* j, int host) noexcept nogil
+cdef void set_host_all(J* j) noexcept nogil
 cdef bint refers(J* j, int node, int g) noexcept nogil
 cdef bint same_flags(J* j, int a, int b) noexcept nogil
 cdef void alu_loc(J* j, int sz, u32 sub, int dst, Loc* l, int at) noexcept nogil

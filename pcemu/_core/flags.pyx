@@ -6,43 +6,33 @@ jit.pyx explains the whole.
 from pcemu._core.emit cimport *
 
 
-cdef Loc loc_g(int g) noexcept nogil:
+cdef inline Loc loc(u32 t, int g, s64 imm) noexcept nogil:
     cdef Loc l
-    l.t = L_REG
+    l.t = t
     l.g = g
-    l.imm = 0
+    l.imm = imm
     return l
+
+
+cdef Loc loc_g(int g) noexcept nogil:
+    return loc(L_REG, g, 0)
 
 
 cdef Loc loc_imm(s64 v) noexcept nogil:
-    cdef Loc l
-    l.t = L_IMM
-    l.g = 0
-    l.imm = v
-    return l
+    return loc(L_IMM, 0, v)
 
 
 cdef Loc loc_env() noexcept nogil:
-    cdef Loc l
-    l.t = L_ENV
-    l.g = 0
-    l.imm = 0
-    return l
+    return loc(L_ENV, 0, 0)
 
 
 cdef Loc loc_none() noexcept nogil:
     """K_LOGIC has no second operand."""
-    cdef Loc l
-    l.t = L_NONE
-    l.g = 0
-    l.imm = 0
-    return l
+    return loc(L_NONE, 0, 0)
 
 
 cdef Loc loc_saved() noexcept nogil:
-    cdef Loc x = loc_env()
-    x.t = L_SAVED
-    return x
+    return loc(L_SAVED, 0, 0)
 
 
 cdef Loc loc_shift(int sz, u32 sub, u32 count) noexcept nogil:
@@ -94,6 +84,23 @@ cdef void set_env(J* j, int host) noexcept nogil:
     j.cur = CUR_ENV
     j.synced = 1
     j.in_host = host
+
+
+cdef void set_host_all(J* j) noexcept nogil:
+    """The guest's flags, all six, are what a comparison of x87 or vector registers has left in the host's. OF is 0."""
+    if not j.live[j.i]:
+        set_dead(j)
+        return
+    mov(j, H_T, H_AX)
+    e8(j, 0x9F)                         # lahf: SF ZF 0 AF 0 PF 1 CF
+    e8(j, 0x0F)
+    e8(j, 0xB6)
+    e8(j, 0xCC)                         # movzx ecx, ah
+    mov(j, H_AX, H_T)
+    rm(j, 2, 0x8D, H_CX, H_CX, -2)
+    st_env(j, 3, H_CX, AT_CC_SRC)
+    j.host_lo = j.op_stub
+    set_node(j, N_TRIPLE, K_EFL, 2, loc_none(), loc_env(), CUR_DEAD, 1)
 
 
 cdef bint loc_is(Loc* l, u32 sz, int g) noexcept nogil:

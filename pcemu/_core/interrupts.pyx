@@ -72,6 +72,13 @@ cdef bint deliver_task(Cpu* c, u32 sel, u32 has_err, u32 err, u64 pc, u32 rf, u3
     return 1
 
 
+cdef inline bint gate_open(Cpu* c, u32 hi, u32 kind, u32 err) noexcept nogil:
+    """May this code use the gate, whose descriptor's upper half is hi, and is it present?"""
+    if kind >= INT_SOFTX and ((hi >> 13) & 3) < c.cpl:
+        return exc_err(c, EXC_GP, err)
+    return 1 if hi & DESC_P else exc_err(c, EXC_NP, err)
+
+
 cdef bint deliver_protected(Cpu* c, u32 vector, u32 has_err, u32 err, u32 kind, u64 pc, u32 flags) noexcept nogil:
     cdef u32 ext = 1 if kind <= INT_ICEBP else 0
     cdef u32 gate_err = vector * 8 + 2 + ext
@@ -93,10 +100,8 @@ cdef bint deliver_protected(Cpu* c, u32 vector, u32 has_err, u32 err, u32 kind, 
     t = (hi >> 8) & 0x1F
     if t != T_TASK and (t & ~<u32>8) != T_INT16 and (t & ~<u32>8) != T_TRAP16:
         return exc_err(c, EXC_GP, gate_err)
-    if kind >= INT_SOFTX and ((hi >> 13) & 3) < c.cpl:
-        return exc_err(c, EXC_GP, gate_err)
-    if not (hi & DESC_P):
-        return exc_err(c, EXC_NP, gate_err)
+    if not gate_open(c, hi, kind, gate_err):
+        return 0
     sel = lo >> 16
     if t == T_TASK:
         return deliver_task(c, sel, has_err, err, pc, flags & F_RF, ext)
@@ -186,10 +191,8 @@ cdef bint deliver_long(Cpu* c, u32 vector, u32 has_err, u32 err, u32 kind, u64 p
     t = (hi >> 8) & 0x1F
     if t != T_INT32 and t != T_TRAP32:
         return exc_err(c, EXC_GP, gate_err)
-    if kind >= INT_SOFTX and ((hi >> 13) & 3) < c.cpl:
-        return exc_err(c, EXC_GP, gate_err)
-    if not (hi & DESC_P):
-        return exc_err(c, EXC_NP, gate_err)
+    if not gate_open(c, hi, kind, gate_err):
+        return 0
     sel = lo >> 16
     if not (sel & 0xFFFC):
         return exc_err(c, EXC_GP, ext)

@@ -33,14 +33,8 @@ cdef void update_mode(Cpu* c) noexcept nogil:
         if (flat_data(&c.seg[DS]) and flat_data(&c.seg[ES]) and flat_data(&c.seg[SS]) and cs.base == 0
                 and cs.limit == <u32>0xffffffff and cs.flags & DESC_RW and m & M_PE and not m & M_VM):
             m |= M_FLAT
-    if c.cr0 & CR0_EM:
-        m |= M_EM
-    if c.cr0 & CR0_TS:
-        m |= M_TS
-    if c.cr0 & CR0_MP:
-        m |= M_MP
-    if c.cr0 & CR0_NE:
-        m |= M_NE
+    m |= (M_EM if c.cr0 & CR0_EM else 0) | (M_TS if c.cr0 & CR0_TS else 0)
+    m |= (M_MP if c.cr0 & CR0_MP else 0) | (M_NE if c.cr0 & CR0_NE else 0)
     if c.cr4 & CR4_OSFXSR:
         m |= M_OSFXSR
     if c.cr4 & CR4_OSXSAVE:

@@ -326,16 +326,8 @@ def device(c: Context) -> None:
 
 
 def _json_object(c: Context) -> dict[str, str]:
-    import json
-
-    try:
-        given = json.loads(c.value)
-    except ValueError as error:
-        raise at(c.option, c.value, f"JSON parse error: {error}") from None
-    if not isinstance(given, dict):
-        raise at(c.option, c.value, "a JSON object is expected")
     words = {True: "on", False: "off"}
-    return {k: words[v] if isinstance(v, bool) else str(v) for k, v in given.items()}
+    return {k: words[v] if isinstance(v, bool) else str(v) for k, v in c.json_object().items()}
 
 
 def object_(c: Context) -> None:

@@ -22,19 +22,11 @@ _NIC_KEYS = {"model", "mac", "macaddr", "addr", "vectors"}
 
 def _pairs(c: Context) -> list[tuple[str, str]]:
     """The argument in its order, repeated keys and all; or a JSON object."""
-    import json
-
     from pcemu.net import options
 
     if not c.value.startswith("{"):
         return options.pairs(c.value)
-    try:
-        given = json.loads(c.value)
-    except ValueError as error:
-        raise at(c.option, c.value, f"JSON parse error: {error}") from None
-    if not isinstance(given, dict):
-        raise at(c.option, c.value, "a JSON object is expected")
-    return options.flatten(given)
+    return options.flatten(c.json_object())
 
 
 def netdev(c: Context) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pcemu.machine.config import MachineConfig
 from pcemu.qom.property import PropertyDecl
 
 from . import optstr
-from .errors import Done
+from .errors import Done, at
 
 
 class Context:
@@ -28,6 +28,18 @@ class Context:
         self.mem_path = ""
         self.mem_prealloc = False
         self.lists: list[Callable[[], None]] = []  # what `help` arguments print
+
+    def json_object(self) -> dict[str, Any]:
+        """The argument, which begins with a brace."""
+        import json
+
+        try:
+            given = json.loads(self.value)
+        except ValueError as error:
+            raise at(self.option, self.value, f"JSON parse error: {error}") from None
+        if not isinstance(given, dict):
+            raise at(self.option, self.value, "a JSON object is expected")
+        return given
 
     def keys(self, declared: Iterable[PropertyDecl], implied: str | None = None,
              ignored: tuple[str, ...] = ()) -> dict[str, object]:  # fmt: skip

@@ -1,8 +1,21 @@
-"""hypothesis looks at the same examples each time, however long a busy host takes for one of them."""
+"""What several of these tests start from."""
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+import importlib.util
+from pathlib import Path
+from typing import Any
 
-settings.register_profile("suite", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("suite")
+import pytest
+
+SNIPPET = Path(__file__).resolve().parents[2] / "docs" / "examples" / "snippet.py"
+
+
+@pytest.fixture(scope="module")
+def snippet() -> Any:
+    """docs/examples/snippet.py: a processor with a page of code, of data and a stack."""
+    spec = importlib.util.spec_from_file_location("snippet", SNIPPET)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-SNIPPET = Path(__file__).resolve().parents[2] / "docs" / "examples" / "snippet.py"
-
 LOOP = "mov ecx, 1000; xor eax, eax; 1: inc eax; add [ebx], eax; nop; dec ecx; jnz 1b; 2: inc edx; jmp 2b"
-
-
-@pytest.fixture(scope="module")
-def snippet() -> Any:
-    spec = importlib.util.spec_from_file_location("snippet", SNIPPET)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(params=[0, 2], ids=["interpreted", "compiled"])

@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-SNIPPET = Path(__file__).resolve().parents[2] / "docs" / "examples" / "snippet.py"
-
-
-@pytest.fixture(scope="module")
-def snippet() -> Any:
-    spec = importlib.util.spec_from_file_location("snippet", SNIPPET)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run(snippet: Any, code: bytes, heat: int) -> tuple[dict[str, int], dict[str, int]]:

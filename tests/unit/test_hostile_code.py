@@ -5,22 +5,9 @@ The same programs run under the address sanitizer (`make asan`), where a stray a
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-SNIPPET = Path(__file__).resolve().parents[2] / "docs" / "examples" / "snippet.py"
-
-
-@pytest.fixture(scope="module")
-def snippet() -> Any:
-    spec = importlib.util.spec_from_file_location("snippet", SNIPPET)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def end(snippet: Any, code: bytes, heat: int, at: int, registers: dict[str, int]) -> dict[str, Any]:

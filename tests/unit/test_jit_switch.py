@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-SNIPPET = Path(__file__).resolve().parents[2] / "docs" / "examples" / "snippet.py"
 pytestmark = pytest.mark.compiled
 
 LOG, COUNT, TIMER = 0x4000, 0x2040, 0x20
@@ -115,15 +112,6 @@ class Guest:
     @property
     def compiled(self) -> int:
         return int(self.cpu.stats()["compiled_retired"])
-
-
-@pytest.fixture(scope="module")
-def snippet() -> Any:
-    spec = importlib.util.spec_from_file_location("snippet", SNIPPET)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import errno
 import select
 import socket
 from collections import OrderedDict
+from collections.abc import Iterator
 from struct import pack, unpack_from
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,17 @@ MOST_ALIASES = 16
 AT_ONCE = 64  # datagrams read in a row
 IP_RECVERR, IPV6_RECVERR = 11, 25  # <linux/in.h>, <linux/in6.h>
 SO_EE_ORIGIN_LOCAL = 1
+
+
+def waiting(sock: socket.socket) -> Iterator[tuple[bytes, Any]]:
+    """Datagrams that are there, and their senders; past errors that the host reports instead."""
+    for _ in range(AT_ONCE):
+        try:
+            yield sock.recvfrom(65535)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            continue
 
 
 class Flow:
@@ -73,13 +85,7 @@ class Flow:
     def event(self, events: int) -> None:
         if events & select.EPOLLERR:
             self.read_errors()
-        for _ in range(AT_ONCE):
-            try:
-                data, address = self.sock.recvfrom(65535)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                continue
+        for data, address in waiting(self.sock):
             self.seen = self.udp.net.machine.clock.now()
             self.udp.net.send_udp(self.known_as(address), address[1], self.guest, self.port, data)
 
@@ -116,13 +122,7 @@ class Ping(Flow):
 
     def event(self, events: int) -> None:
         net = self.udp.net
-        for _ in range(AT_ONCE):
-            try:
-                data, address = self.sock.recvfrom(65535)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                continue
+        for data, address in waiting(self.sock):
             if len(data) < 8:
                 continue
             source, ident, body = self.known_as(address), pack(">H", self.port), data[6:]
@@ -156,13 +156,7 @@ class Listener:
 
     def event(self, events: int) -> None:
         net = self.udp.net
-        for _ in range(AT_ONCE):
-            try:
-                data, address = self.sock.recvfrom(65535)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                continue
+        for data, address in waiting(self.sock):
             remote = net.inside(socket.inet_aton(address[0]))
             self.clients[(remote, address[1])] = address
             self.clients.move_to_end((remote, address[1]))
