@@ -6,7 +6,8 @@ import sys
 
 from pcemu.block.file import FileNode, HostDeviceNode
 from pcemu.block.node import Node
-from pcemu.block.qcow2.create import allocate_blocks
+from pcemu.block.qcow2.create import allocate_blocks, preallocate
+from pcemu.block.qcow2.image import Qcow2Node
 
 from .common import MAX_SIZE, Arguments, ImgError, UsageError, open_image, size_argument
 
@@ -20,8 +21,8 @@ def run(args: Arguments) -> int:
     sign, text = (text[0], text[1:]) if text[:1] in "+-" else ("", text)
     number = size_argument(text)
     mode = args.get("preallocation", "off")
-    if mode not in ("off", "falloc", "full"):
-        raise ImgError(f"--preallocation={mode}: " + ("not implemented yet" if mode == "metadata" else "off, falloc or full"))
+    if mode not in ("off", "metadata", "falloc", "full"):
+        raise ImgError(f"Invalid preallocation mode '{mode}'")
     with open_image(filename, args.get("f"), image_opts=args.has("image-opts"), writable=True) as node:
         old = node.size
         size = {"+": old + number, "-": old - number}.get(sign, number)
@@ -32,10 +33,15 @@ def run(args: Arguments) -> int:
                   "Before performing such an operation, make sure there is no important data there.",
                   file=sys.stderr)  # fmt: skip
             raise ImgError("Use the --shrink option to perform a shrink operation.")
-        if mode != "off" and node.driver != "raw":
-            raise ImgError(f"--preallocation={mode} of {node.driver} images: not implemented yet")
+        if mode == "metadata" and node.driver == "raw":
+            raise ImgError("Unsupported preallocation mode: metadata")
+        if size < old and mode != "off":
+            raise ImgError("Preallocation can only be used for growing images")
         node.truncate(size)
-        if size > old and mode != "off" and node.file is not None:
+        if isinstance(node, Qcow2Node):
+            if size > old and mode != "off":
+                preallocate(node, str(mode), old)
+        elif size > old and mode != "off" and node.file is not None:
             _reserve(node.file, old, size - old, str(mode))
         node.flush()
     if not args.has("q"):

@@ -103,6 +103,13 @@ def _warn_of_loose_cables(machine: Machine) -> None:
         if client.peer is None:
             word = "nic" if client.kind == "nic" else "netdev"
             print(f"pcemu: warning: {word} {client.name} has no peer", file=sys.stderr)
+    hubs = {client.hub for client in machine.net_clients if client.kind == "hubport"}  # type: ignore[attr-defined]
+    for hub in sorted(hubs, key=lambda hub: hub.number):
+        peers = [port.peer.kind == "nic" for port in hub.ports if port.peer is not None]
+        if True in peers and False not in peers:
+            print(f"pcemu: warning: hub {hub.number} is not connected to host network", file=sys.stderr)
+        elif False in peers and True not in peers:
+            print(f"pcemu: warning: hub {hub.number} with no nics", file=sys.stderr)
 
 
 def _build_drives(machine: Machine) -> None:

@@ -314,3 +314,23 @@ def test_sparse_size_zero_allocates_everything(img: Tool, target: str) -> None:
     for name in "qp":  # QEMU's own goes first, to see that this is what it does
         extents = json.loads(theirs("map", "--output=json", name)[1])
         assert all(extent["data"] for extent in extents) and sum(extent["length"] for extent in extents) == 1 << 20
+
+
+@needs_qemu_img
+@pytest.mark.parametrize("mode", ["metadata", "falloc", "full"])
+@pytest.mark.parametrize("options", ["", "-o extended_l2=on", "-o cluster_size=4k -b base.raw -F raw",
+                                     "-o extended_l2=on -b base.raw -F raw"])  # fmt: skip
+def test_resize_with_places_for_all(img: Tool, mode: str, options: str) -> None:
+    """New clusters are zeroes with a place of their own, also where old data was in the file, or is in the backing file."""
+    Path("base.raw").write_bytes(b"base" * (1 << 18))
+    for name in "qp":
+        qemu_img("create", "-q", "-f", "qcow2", *options.split(), name, "512k")
+        qemu_io(Path(name), "write -P 5 0 512k", "discard 64k 128k")
+    assert theirs("resize", f"--preallocation={mode}", "q", "2M")[0] == 0
+    assert img("resize", f"--preallocation={mode}", "p", "2M") == "Image resized.\n"
+    clean(Path("p"))
+    assert theirs("compare", "q", "p")[0] == 0
+    for name in "qp":
+        extents = json.loads(theirs("map", "--output=json", "--start-offset=512k", name)[1])
+        assert all("offset" in extent and extent["depth"] == 0 for extent in extents), (name, extents)
+    assert img("resize", "--shrink", "--preallocation=full", "p", "1M", status=1)

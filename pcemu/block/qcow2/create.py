@@ -80,16 +80,22 @@ def format_file(file: Node, h: Header) -> None:
     file.flush()
 
 
-def preallocate(node: Qcow2Node, mode: str) -> None:
-    """Give every cluster its place: mode "metadata" only that, "falloc" and "full" the file's blocks too."""
-    offset = 0
+def preallocate(node: Qcow2Node, mode: str, start: int = 0) -> None:
+    """Give every cluster from byte `start` on its place: mode "metadata" only that, "falloc" and "full" the file's blocks too.
+
+    With a start other than 0 they are zeroes, in new clusters as in those that were used before.
+    """
+    offset = -(-start // node.cluster_size) * node.cluster_size
     with node.lock:
         while offset < node.size:
             cluster = offset // node.cluster_size
             count = min(-(-(node.size - offset) // node.cluster_size), max(1, (8 << 20) // node.cluster_size))
+            end = node.file_end
             host = node.refcounts.alloc(count)
+            if host < end:
+                node.file.write_zeroes(host, count * node.cluster_size)
             for index in range(count):
-                node.link_preallocated(cluster + index, host + index * node.cluster_size)
+                node.link_preallocated(cluster + index, host + index * node.cluster_size, zero=start > 0)
             if mode == "full":
                 node.file.write_zeroes(host, count * node.cluster_size)
             elif mode == "falloc":

@@ -359,9 +359,10 @@ class Qcow2Node(Metadata):
         first, end = low // self._unit, -(-high // self._unit)
         return ((1 << end) - 1) & ~((1 << first) - 1)
 
-    def link_preallocated(self, cluster: int, host: int) -> None:
-        """A place for a cluster whose contents are zeroes, or with a backing file what they were: subclusters say so."""
-        self.set_l2_entry(cluster, host | COPIED, ALL_ALLOCATED if self._extended and self.backing is None else 0)
+    def link_preallocated(self, cluster: int, host: int, zero: bool = False) -> None:
+        """A place for a cluster whose contents are zeroes; or, unless `zero`, with a backing file what they were: subclusters
+        say so."""
+        self.set_l2_entry(cluster, host | COPIED, ALL_ALLOCATED if self._extended and (zero or self.backing is None) else 0)
 
     # -- zeroes and discards ----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pcemu.machine.builder import _warn_of_loose_cables
 from pcemu.monitor.shell import Shell
 from pcemu.net import CSUM, GSO_TCPV4, NEEDS_CSUM, TSO4, NetClient, NetError, Offload, connect, default_mac, options
 from pcemu.net.hub import QUEUED
@@ -484,3 +485,17 @@ def test_checksums_are_left_to_those_who_take_them(host: NetHost) -> None:
         frame[50:52] = struct.pack(">H", sum(struct.unpack(">6H", pseudo(frame[26:30], frame[30:34], 6, 24))) % 0xFFFF)
         one.send(bytes(frame), Offload(NEEDS_CSUM, csum_start=34, csum_offset=16))
         assert other.offloads == [left] and (other.got[0] == tcp(1, 2, 3, 4, ACK, b"data")) == (takes == 0)
+
+
+def test_loose_cables_are_told_of(host: NetHost, capsys: pytest.CaptureFixture[str]) -> None:
+    _warn_of_loose_cables(host)  # type: ignore[arg-type]
+    assert capsys.readouterr().err == ""
+    port = options.create(host, [("type", "hubport"), ("id", "h1"), ("hubid", "3")])
+    connect(Guest(host), port)
+    options.create(host, [("type", "user"), ("id", "u")])
+    options.create(host, [("type", "hubport"), ("id", "h2"), ("hubid", "4"), ("netdev", "u")])
+    options.create(host, [("type", "user"), ("id", "alone")])
+    _warn_of_loose_cables(host)  # type: ignore[arg-type]
+    assert capsys.readouterr().err.splitlines() == [
+        "pcemu: warning: netdev alone has no peer", "pcemu: warning: hub 3 is not connected to host network",
+        "pcemu: warning: hub 4 with no nics"]  # fmt: skip
