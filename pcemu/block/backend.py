@@ -86,6 +86,7 @@ class BlockBackend:
         self._posted = False
         self._wake = threading.Event()
         self._closed = False
+        self.gone = False  # drive_del, while a device had it: the device is there still
 
     @property
     def sectors(self) -> int:
@@ -115,7 +116,7 @@ class BlockBackend:
             self._finish(done, errno.EIO)
             return
         done = self._counted("rd", length, done)
-        if length <= INLINE_LIMIT:
+        if length <= INLINE_LIMIT and not self._closed:
             try:
                 if self.root.try_pread(offset, views):
                     self._finish(done, 0)

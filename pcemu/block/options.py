@@ -123,6 +123,22 @@ def remove_blockdev(machine: Any, name: str) -> None:
         raise BlockError(f"Node '{name}': {error.strerror or error}") from None
 
 
+def remove_drive(machine: Any, backend: BlockBackend) -> None:
+    """Close what -drive opened. A device that has it stays, without a medium: its requests fail."""
+    for node in _all(backend.root):
+        if node.node_name:
+            machine.drives.pop(node.node_name, None)
+            machine.block_graph.nodes.pop(node.node_name, None)
+            machine.block_graph.users.pop(node.node_name, None)
+    del machine.drives[backend.id]
+    name, backend.id = backend.id, ""
+    backend.gone = True
+    try:
+        backend.close()
+    except OSError as error:
+        raise BlockError(f"Drive '{name}': {error.strerror or error}") from None
+
+
 def _all(node: Node) -> list[Node]:
     return [node, *(below for child in node.children() for below in _all(child))]
 
@@ -270,4 +286,4 @@ def _index(options: Mapping[str, str], interface: str, counts: dict[str, int]) -
     return index
 
 
-__all__ = ["add_blockdev", "add_drive", "build", "close", "open_image", "protocol_of", "with_format"]
+__all__ = ["add_blockdev", "add_drive", "build", "close", "nested", "open_image", "protocol_of", "remove_drive", "with_format"]

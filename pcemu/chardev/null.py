@@ -24,7 +24,7 @@ class NullChardev(Chardev):
 
 
 class RingbufChardev(Chardev):
-    """Keeps the last `size` bytes of output for the monitor's ringbuf_read; ringbuf_write is its input."""
+    """Keeps the last `size` bytes written to it, by its front end or ringbuf_write, for ringbuf_read."""
 
     backend = "ringbuf"
     options = {"size": "size"}

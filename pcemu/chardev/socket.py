@@ -183,6 +183,20 @@ class SocketChardev(Chardev):
             self.machine.remove_reader(self._listener.fileno())     # the next client waits until this one leaves
         self._connected(sock)
 
+    @property
+    def busy(self) -> bool:
+        """Is there a peer already?"""
+        return self._sock is not None or self.closed
+
+    def add_client(self, sock: socket.socket) -> None:
+        """A peer that somebody else has connected; only while there is none."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._listener is not None and not self.refuse_others:
+            self.machine.remove_reader(self._listener.fileno())
+        self._connected(sock)
+
     def _connected(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         if self.opts.get("nodelay") and sock.family != socket.AF_UNIX:

@@ -11,17 +11,21 @@ from pcemu.qom.units import format_size
 
 from .common import Arguments, ImgError, UsageError, need_qcow2, open_image
 
+HEADER = f"{'ID':<10}{'TAG':<17}{'VM SIZE':>8}{'DATE':>20}{'VM CLOCK':>13}{'ICOUNT':>11}"
+
+
+def line(row: Snapshot, shown_id: str | None = None) -> str:
+    """A snapshot's line below HEADER; `shown_id` in place of its own id."""
+    date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.date_ns // 10**9))
+    seconds, ms = row.vm_clock_ns // 10**9, row.vm_clock_ns // 10**6 % 1000
+    clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{ms:03d}"
+    icount = "" if row.icount == -1 else row.icount
+    ident, name = (text.encode(errors="surrogateescape").decode(errors="replace") for text in (shown_id or row.id, row.name))
+    return f"{ident:<9} {name:<16} {format_size(row.vm_state_size):>8}{date:>20}{clock:>13}{icount:>11}"
+
 
 def table(rows: list[Snapshot]) -> str:
-    lines = ["Snapshot list:", f"{'ID':<10}{'TAG':<17}{'VM SIZE':>8}{'DATE':>20}{'VM CLOCK':>13}{'ICOUNT':>11}"]
-    for row in rows:
-        date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.date_ns // 10**9))
-        seconds, ms = row.vm_clock_ns // 10**9, row.vm_clock_ns // 10**6 % 1000
-        clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{ms:03d}"
-        icount = "" if row.icount == -1 else row.icount
-        ident, name = (text.encode(errors="surrogateescape").decode(errors="replace") for text in (row.id, row.name))
-        lines.append(f"{ident:<9} {name:<16} {format_size(row.vm_state_size):>8}{date:>20}{clock:>13}{icount:>11}")
-    return "\n".join(lines)
+    return "\n".join(["Snapshot list:", HEADER, *map(line, rows)])
 
 
 def run(args: Arguments) -> int:

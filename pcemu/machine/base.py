@@ -69,6 +69,7 @@ class MachineBase:
         self.ram: MemoryRegion | None = None  # guest RAM, one block
         self.ram_below_4g = ram_size
         self.ram_above_4g = 0
+        self.announcements: dict[str, Any] = {}  # of network cards, by id (announce-self)
 
     @property
     def cpu(self) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from time import monotonic_ns
 from typing import Any
 
-from .errors import CommandError, DeviceNotFound
+from .commands_qom import option_pairs
+from .errors import CommandError
 from .table import Context, command, declare_types, qmp_command
 
 declare_types("""
@@ -72,7 +74,11 @@ def _user(machine: Any, backend: Any) -> Any:
 
 
 def _shown(machine: Any) -> Iterator[tuple[Any, Any]]:
-    """What -drive made, then those of -blockdev's nodes that a device uses."""
+    """Devices whose disk is gone (drive_del); what -drive made; then those of -blockdev's nodes that a device uses."""
+    for device in machine.devices:
+        drive = getattr(device, "drive", None)
+        if getattr(drive, "gone", False):
+            yield drive, device
     for backend in sorted(_backends(machine), key=lambda backend: not backend.id):
         device = _user(machine, backend)
         if backend.id or device is not None:
@@ -122,7 +128,7 @@ def query_block(ctx: Context) -> list[dict[str, Any]]:
     listed = []
     for backend, device in _shown(ctx.machine):
         entry: dict[str, Any] = {"device": backend.id, "type": "unknown", "removable": False, "locked": False,
-                                 "inserted": _node(backend.root, backend.write_cache)}
+                                 **({} if backend.gone else {"inserted": _node(backend.root, backend.write_cache)})}
         if device is not None:
             entry |= {"qdev": ctx.machine.path_of(device), "io-status": backend.io_status}
         listed.append(entry)
@@ -134,6 +140,10 @@ def query_block(ctx: Context) -> list[dict[str, Any]]:
 def info_block(ctx: Context, verbose: bool, device: str | None) -> str:
     parts = []
     for entry in query_block(ctx):
+        if "inserted" not in entry:
+            if device in (None, entry["qdev"]):
+                parts.append(f"{entry['qdev']}: [not inserted]\n    Attached to:      {entry['qdev']}\n")
+            continue
         inserted = entry["inserted"]
         node = inserted.get("node-name", "")
         if device is not None and device not in (entry["device"], node, entry.get("qdev")):
@@ -218,7 +228,7 @@ def query_blockstats(ctx: Context, query_nodes: bool = False) -> list[dict[str, 
             entry["device"] = backend.id
         if device is not None:
             entry["qdev"] = ctx.machine.path_of(device)
-        if backend.node_name:
+        if backend.node_name and not backend.gone:
             entry["node-name"] = backend.node_name
         listed.append(entry)
     return listed
@@ -267,19 +277,19 @@ def blockdev_del(ctx: Context, node_name: str) -> None:
     options.remove_blockdev(ctx.machine, node_name)
 
 
-def _find(ctx: Context, name: str) -> Any:
-    backend = ctx.machine.drives.get(name)
+def _find(ctx: Context, device: str | None, node_name: str | None) -> Any:
+    backend = ctx.machine.drives.get(device or node_name)
     if backend is None:
-        raise DeviceNotFound(f"Cannot find device='{name[:80]}' nor node-name='{name[:80]}'")
+        raise CommandError(f"Cannot find device='{(device or '')[:80]}' nor node-name='{(node_name or '')[:80]}'")
     return backend
 
 
-@command("block_resize", "device:s,size:l", params="device size", help="resize a block image", qmp="block_resize",
+@command("block_resize", "device:s,size:o", params="device size", help="resize a block image", qmp="block_resize",
          takes="device?: str, node-name?: str, size: int")
 def block_resize(ctx: Context, device: str | None = None, size: int = 0, node_name: str | None = None) -> None:
     if (device is None) == (node_name is None):
         raise CommandError("Need exactly one of 'device' and 'node-name'")
-    backend = _find(ctx, device or node_name or "")
+    backend = _find(ctx, device, node_name)
     if size < 0:
         raise CommandError("Parameter 'size' expects a >0 size")
     if backend.read_only:
@@ -290,3 +300,72 @@ def block_resize(ctx: Context, device: str | None = None, size: int = 0, node_na
     except OSError as error:
         raise CommandError(error.strerror or str(error)) from None
     backend.resized()
+
+
+@command("drive_add", "node:-n,pci_addr:s,opts:s", params="[-n] [[<domain>:]<bus>:]<slot> [file=file][,if=none][,id=name]"
+         "[,format=f][,snapshot=on|off][,cache=writethrough|writeback|none|directsync|unsafe][,readonly=on|off]",
+         help="add a drive, for a device_add to come (-n: a node, as -blockdev does)")  # fmt: skip
+def drive_add(ctx: Context, node: bool, pci_addr: str, opts: str) -> str:
+    from pcemu.block import options
+
+    machine = ctx.machine
+    _graph(machine)
+    given = option_pairs(opts, "file")
+    if node:
+        if "node-name" not in given:
+            raise CommandError("'node-name' needs to be specified")
+        options.add_blockdev(machine, options.nested(given))
+        return ""
+    if given.get("if") != "none":
+        raise CommandError("Can't hot-add drive: if=none is needed, and a device_add")
+    number = next(n for n in itertools.count() if f"none{n}" not in machine.drives)
+    options.add_drive(machine, given, {"none": number})
+    return "OK\n"
+
+
+@command("drive_del", "id:s", params="device", help="remove host block device")
+def drive_del(ctx: Context, id: str) -> str:
+    from pcemu.block import BlockError, options
+
+    machine = ctx.machine
+    backend = machine.drives.get(id)
+    try:
+        if id in _graph(machine).nodes:
+            options.remove_blockdev(machine, id)
+        elif backend is None:
+            return f"Device '{id[:80]}' not found\n"
+        else:
+            device = _user(machine, backend)
+            options.remove_drive(machine, backend)
+            if device is not None:
+                device.on_read_error = device.on_write_error = "report"     # to wait for a disk that is gone is no use
+    except BlockError as error:
+        return f"{error}\n"
+    return ""
+
+
+# ---- internal snapshots -----------------------------------------------------------------------------------------------
+
+
+@command("info snapshots", help="show the currently saved VM snapshots")
+def info_snapshots(ctx: Context) -> str:
+    from pcemu.block.qcow2 import snapshot as shots
+    from pcemu.img.snapshot import HEADER, line
+
+    writable = [backend for backend in _backends(ctx.machine) if not backend.read_only]
+    images = [(backend, shots.read_snapshots(backend.root)[0]) for backend in writable if backend.root.driver == "qcow2"]
+    if not images:
+        return "no block device can store vmstate for snapshot\n"
+    if not any(rows for _, rows in images):
+        return "There is no snapshot available.\n"
+    names = [{row.name for row in rows} for _, rows in images]
+    everywhere = set.intersection(*names) if len(images) == len(writable) else set()
+    text = "List of snapshots present on all disks:\n"
+    common = [row for row in images[0][1] if row.name in everywhere]
+    text += "\n".join([HEADER, *(line(row, "--") for row in common)] if common else ["None"]) + "\n"
+    for backend, rows in images:
+        partial = [line(row) for row in rows if row.name not in everywhere]
+        if partial:
+            text += f"\nList of partial (non-loadable) snapshots on '{backend.id or backend.node_name}':\n"
+            text += "\n".join([HEADER, *partial]) + "\n"
+    return text

@@ -8,6 +8,7 @@ from typing import Any
 
 from pcemu import chardev as chardevs
 from pcemu.chardev.null import RingbufChardev
+from pcemu.chardev.socket import SocketChardev
 
 from .commands_qom import option_pairs
 from .errors import CommandError
@@ -88,7 +89,7 @@ def ringbuf_write(ctx: Context, device: str, data: str, format: str | None = Non
             content = base64.b64decode(data, validate=True)
         except ValueError:
             raise CommandError("Invalid base64 data") from None
-    _ringbuf(ctx, device).feed(content)
+    _ringbuf(ctx, device).write(content)
 
 
 def _show_ring(data: str) -> str:
@@ -198,6 +199,32 @@ def chardev_change(ctx: Context, id: str, backend: dict[str, Any]) -> dict[str, 
 @command("chardev-change", "id:s,args:s", params="id args", help="change chardev")
 def chardev_change_text(ctx: Context, id: str, args: str) -> str:
     return str(_change(ctx, id, dict(option_pairs(args, "backend")), _made))
+
+
+@qmp_command("add_client", "protocol: str, fdname: str, skipauth?: bool, tls?: bool",
+             help="hand a connection (getfd) to a socket's character device; `protocol` is its id")
+def add_client(ctx: Context, protocol: str, fdname: str, skipauth: bool = False, tls: bool = False) -> None:
+    import os
+    import socket
+    import stat
+
+    machine = ctx.machine
+    if fdname not in machine.fds.named:
+        raise CommandError(f"File descriptor named '{fdname[:80]}' has not been found")
+    fd = machine.fds.use(fdname)
+    found = machine.chardevs.get(protocol)
+    try:
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            raise CommandError("parameter @fdname must name a socket")
+        if found is None:
+            raise CommandError(f"protocol '{protocol[:80]}' is invalid")
+        found = getattr(found, "chardev", found)        # below a multiplexer
+        if not isinstance(found, SocketChardev) or found.busy:
+            raise CommandError("failed to add client")
+    except CommandError:
+        os.close(fd)
+        raise
+    found.add_client(socket.socket(fileno=fd))
 
 
 @command("chardev-remove", "id:s", params="id", help="remove chardev", qmp="chardev-remove")

@@ -189,6 +189,30 @@ def gpa2hva(ctx: Context, addr: int) -> str:
     return f"No memory is mapped at address {addr:#x}\n"
 
 
+@command("gpa2hpa", "addr:l", params="addr", help="print the host physical address corresponding to a guest physical address")
+def gpa2hpa(ctx: Context, addr: int) -> str:
+    """By /proc/self/pagemap (Linux, Documentation/admin-guide/mm/pagemap.rst): frame in bits 0 to 54, bit 63: present."""
+    shown = gpa2hva(ctx, addr)
+    where, found, place = shown.rpartition(" is 0x")
+    if not found:
+        return shown
+    virtual, addr = int(place, 16), addr & MASK
+    read_physical(ctx.machine, addr, 1)                 # a page that nobody has touched has no frame
+    page = os.sysconf("SC_PAGE_SIZE")
+    try:
+        with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
+            pagemap.seek(virtual // page * 8)
+            entry = int.from_bytes(pagemap.read(8), "little")
+    except OSError as error:
+        raise CommandError(f"Cannot open /proc/self/pagemap: {error.strerror}") from None
+    if not entry >> 63:
+        raise CommandError("Page not present")
+    frame = entry & (1 << 55) - 1
+    if not frame:
+        raise CommandError("the host shows physical addresses to privileged processes only")
+    return f"{where.replace('virtual', 'physical')} is {frame * page + virtual % page:#x}\n"
+
+
 # ---- blocks of memory -------------------------------------------------------------------------------------------------
 
 

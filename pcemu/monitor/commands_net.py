@@ -10,6 +10,8 @@ from pcemu.net.hub import HubPort
 from .errors import CommandError, DeviceNotFound
 from .table import Context, command, declare_types, qmp_command
 
+MOST_ANNOUNCED = 100_000     # milliseconds, or rounds
+
 
 def _client(client: NetClient) -> str:
     """A client's line, and those of its filters."""
@@ -122,6 +124,25 @@ def query_rx_filter(ctx: Context, name: str | None = None) -> list[dict[str, Any
     if any(client.name == name for client in ctx.machine.net_clients):
         raise CommandError(f"net client({name[:80]}) isn't a NIC")
     raise CommandError(f"invalid net client name: {name[:80]}")
+
+
+@qmp_command("announce-self", "initial: int, max: int, rounds: int, step: int, interfaces?: [str], id?: str",
+             help="tell the network where the guest's cards are: times in milliseconds")
+def announce_self(ctx: Context, initial: int, max: int, rounds: int, step: int, interfaces: list[str] | None = None,
+                  id: str = "") -> None:  # fmt: skip
+    from pcemu.net.announce import Announcement
+
+    for name, value in (("initial", initial), ("max", max), ("rounds", rounds), ("step", step)):
+        if not 0 <= value <= MOST_ANNOUNCED:
+            raise CommandError(f"Parameter '{name}' expects a number from 0 to {MOST_ANNOUNCED}")
+    Announcement(ctx.machine, interfaces, id, initial=initial, longest=max, rounds=rounds, step=step)
+
+
+@command("announce_self", "interfaces:s?,id:s?", params="[interfaces] [id]", help="Trigger GARP/RARP announcements")
+def announce_self_text(ctx: Context, interfaces: str | None, id: str | None) -> None:
+    from pcemu.net.announce import Announcement
+
+    Announcement(ctx.machine, interfaces.split(",") if interfaces else None, id or "")
 
 
 @qmp_command("netdev_add", "type: str, id: str, ...", help="add a network back end, as -netdev does")

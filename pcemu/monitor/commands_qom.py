@@ -32,11 +32,13 @@ def _show_properties(listed: list[dict[str, Any]]) -> str:
     return "".join(f"{item['name']} ({item['type']})\n" for item in listed)
 
 
-@command("qom-list", "path:s?", params="path", help="list the properties of an object", qmp="qom-list", takes="path: str",
-         returns="[ObjectPropertyInfo]", render=_show_properties)
-def qom_list(ctx: Context, path: str | None) -> list[dict[str, Any]]:
-    if path is None:
-        path = "/"
+@command("qom-list", "path:s?", params="path", help="list the properties of an object")
+def qom_list_text(ctx: Context, path: str | None) -> str:
+    return "/\n" if path is None else _show_properties(qom_list(ctx, path))
+
+
+@qmp_command("qom-list", "path: str", returns="[ObjectPropertyInfo]", help="list the properties of an object")
+def qom_list(ctx: Context, path: str) -> list[dict[str, Any]]:
     return [{"name": entry.name, "type": entry.type} | ({"description": entry.help} if entry.help else {})
             for entry in _tree(ctx).find(path).entries()]
 

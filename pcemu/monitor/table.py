@@ -14,6 +14,7 @@ The human monitor's arguments are one string, `name:type` separated by commas, p
 
     /   a format, /4xw and the like         s   a word, or a quoted string       S   the rest of the line
     l   an expression                       i   one that fits 32 bits            f   the same as s, a file name
+    o   a size, in MiB if it has no suffix
     b   on or off                           -x  a flag, True or False
     ?   behind a type: the argument may be absent (None)       .   absent unless a '.' comes first
 """
@@ -23,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from pcemu.qom.units import parse_size
 
 from .errors import ArgumentError, CommandError
 from .expr import Expression
@@ -236,6 +239,8 @@ class ArgumentParser:
                 return rest
             case "b":
                 return self._bool()
+            case "o":
+                return self._size()
         return self._word("filename" if arg.type == "f" else "string")
 
     def _integer(self, kind: str) -> int:
@@ -245,6 +250,13 @@ class ArgumentParser:
         if kind == "i" and not -(1 << 31) <= value < 1 << 32:
             raise ArgumentError(f"'{self.entry.names[0]}' has failed: integer is for 32-bit values")
         return value
+
+    def _size(self) -> int:
+        word = self._word("size")
+        try:
+            return parse_size(word + "M" if word[-1:].isdigit() else word)
+        except ValueError:
+            raise ArgumentError(f"{self.entry.name}: invalid size '{word[:80]}'") from None
 
     def _flag(self, letter: str) -> bool:
         text = self.text[self.position:]

@@ -70,7 +70,8 @@ def value(choose: random.Random, of: Type, depth: int = 0) -> Any:
         given = {member.name: value(choose, member.type, depth + 1) for member in of.members
                  if not member.optional or choose.randrange(2)}  # fmt: skip
         variant = of.variants.get(given[of.tag]) if of.tag and isinstance(given.get(of.tag), str) else None
-        return given | value(choose, variant, depth + 1) if isinstance(variant, Object) and depth < 5 else given
+        more = value(choose, variant, depth + 1) if isinstance(variant, Object) and depth < 5 else {}
+        return given | more if isinstance(more, dict) else more
     return {"str": choose.choice(WORDS), "int": choose.choice([0, 1, -1, 4096, 1 << 40, (1 << 64) - 1, -(1 << 63)]), "bool": True,
             "number": 1.5, "null": None, "any": choose.choice([1, "on", None, [], {}])}[of.name]  # fmt: skip
 

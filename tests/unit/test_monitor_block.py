@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,8 +137,10 @@ def test_resizing(driver: Driver, tmp_path: Path) -> None:
     backend.on_resize = lambda: resized.append(backend.size)
     driver.run("block_resize", node_name="n0", size=2 << 20)
     assert resized == [2 << 20] and (tmp_path / "disk").stat().st_size == 2 << 20
-    assert driver.shell.run("block_resize n0 0x100000") == ""
-    assert resized == [2 << 20, 1 << 20]
+    assert driver.shell.run("block_resize n0 1") == ""        # MiB
+    assert driver.shell.run("block_resize n0 1536k") == ""
+    assert resized == [2 << 20, 1 << 20, 3 << 19]
+    assert "invalid size '1x'" in driver.shell.run("block_resize n0 1x")
     assert "read-only" in driver.error("block_resize", device="dr", size=512)
     assert driver.error("block_resize", size=512) == "Need exactly one of 'device' and 'node-name'"
     assert driver.error("block_resize", device="zz", size=1).startswith("Cannot find")
@@ -178,3 +181,93 @@ def test_networks(driver: Driver) -> None:
     assert not card.link_up
     assert driver.shell.run("info virtio") == (
         "/machine/peripheral/nic0/virtio-backend [virtio-net]\n/machine/peripheral/d0/virtio-backend [virtio-blk]\n")
+
+
+def test_drives_come_and_go(driver: Driver, tmp_path: Path) -> None:
+    machine, disk = driver.machine, tmp_path / "other"
+    disk.write_bytes(bytes(4096))
+    opts = f"if=none,id=new,file={disk},format=raw,file.locking=on"
+    assert driver.shell.run(f"drive_add 0 {opts}") == "OK\n"
+    assert "Duplicate ID 'new'" in driver.shell.run(f"drive_add 0 {opts}")
+    assert "if=none is needed" in driver.shell.run("drive_add 0 id=x,driver=null-co")
+    assert driver.shell.run("drive_add 0 if=none,driver=null-co") == "OK\n" and "none0" in machine.drives
+    assert driver.shell.run("drive_add -n 0 driver=null-co,node-name=nn") == "" and "nn" in machine.drives
+    assert "'node-name' needs" in driver.shell.run("drive_add -n 0 driver=null-co")
+    assert driver.shell.run("drive_del nothing") == "Device 'nothing' not found\n"
+    assert "Node n0 is in use" in driver.shell.run("drive_del n0")
+    for name in ("none0", "nn", "new"):
+        assert driver.shell.run(f"drive_del {name}") == "" and name not in machine.drives
+    assert driver.shell.run(f"drive_add 0 {opts}") == "OK\n", "the file is free again"
+
+
+def test_a_disk_is_taken_from_its_device(driver: Driver) -> None:
+    """The device stays, and its requests fail."""
+    assert driver.shell.run("drive_add 0 if=none,id=new,driver=null-co,size=1M,werror=stop") == "OK\n"
+    driver.run("device_add", driver="virtio-blk-pci", drive="new", id="d1")
+    device: Any = next(device for device in driver.machine.devices if getattr(getattr(device, "drive", None), "id", "") == "new")
+    assert driver.shell.run("drive_del new") == ""
+    assert (device.on_read_error, device.on_write_error) == ("report", "report")
+    ended: list[int] = []
+    device.drive.preadv(0, [memoryview(bytearray(512))], ended.append)
+    device.drive.pwritev(0, [memoryview(bytes(512))], ended.append)
+    device.drive.drain()
+    assert ended == [errno.ENOMEDIUM] * 2
+    path = "/machine/peripheral/d1/virtio-backend"
+    gone = next(entry for entry in driver.run("query-block") if entry.get("qdev") == path)
+    assert gone["device"] == "" and "inserted" not in gone
+    assert driver.shell.run("info block").startswith(f"{path}: [not inserted]\n    Attached to:      {path}\n\n")
+    assert path in [entry.get("qdev") for entry in driver.run("query-blockstats")]
+    assert driver.shell.run("info blockstats")
+    driver.run("device_del", id="d1")
+
+
+def test_snapshots_in_images(driver: Driver, tmp_path: Path) -> None:
+    from pcemu.img.main import main
+
+    assert driver.shell.run("info snapshots") == "no block device can store vmstate for snapshot\n"
+    for name, shots in (("one", ("a", "b")), ("two", ("b",))):
+        assert main(["create", "-q", "-f", "qcow2", str(tmp_path / name), "1M"]) == 0
+        for shot in shots:
+            assert main(["snapshot", "-c", shot, str(tmp_path / name)]) == 0
+    assert driver.shell.run(f"drive_add 0 if=none,id=one,file={tmp_path}/one,format=qcow2") == "OK\n"
+    lines = driver.shell.run("info snapshots").splitlines()
+    assert lines[:4] == ["List of snapshots present on all disks:", "None", "",
+                         "List of partial (non-loadable) snapshots on 'one':"]  # fmt: skip
+    assert [line.split()[:2] for line in lines[5:]] == [["1", "a"], ["2", "b"]]
+    driver.shell.run(f"drive_add 0 if=none,id=two,file={tmp_path}/two,format=qcow2")
+    driver.run("device_del", id="d0")
+    driver.machine.drives.pop("n0").close()         # a raw disk has none: without it, `b` is everywhere
+    text = driver.shell.run("info snapshots")
+    assert [line.split()[:2] for line in text.splitlines()[2:]] == [
+        ["--", "b"], [], ["List", "of"], ["ID", "TAG"], ["1", "a"]]
+
+
+def test_announcements(driver: Driver) -> None:
+    """Frames that switches learn from, and the guest is asked to tell its addresses."""
+    from pcemu.net.announce import Announcement
+
+    machine = driver.machine
+    card: Any = next(device for device in machine.devices if hasattr(device, "announce"))
+    sent: list[bytes] = []
+    asked: list[int] = []
+    card.pairs[0].client.send = lambda frame, offload=None: sent.append(bytes(frame)) or True
+    card.announce = lambda: asked.append(1)
+    driver.run("announce-self", initial=0, max=0, rounds=3, step=0)
+    for _ in range(20):
+        driver.ask("query-status")
+    mac = bytes.fromhex("525400112233")
+    arp = bytes.fromhex("0001 0800 06 04 0003") + 2 * (mac + bytes(4))
+    assert sent == [(b"\xff" * 6 + mac + b"\x80\x35" + arp).ljust(60, b"\0")] * 3 and len(asked) == 3
+    assert machine.announcements == {}
+    driver.run("announce-self", initial=0, max=0, rounds=1, step=0, interfaces=["other"], id="x")
+    assert len(sent) == 3
+    assert driver.shell.run("announce_self nic0,other slow") == "" and len(sent) == 4
+    running: Announcement = machine.announcements["slow"]
+    assert running.delay() == 50
+    running.done = 3
+    assert running.delay() == 250
+    running.done = 100
+    assert running.delay() == 550
+    driver.run("announce-self", initial=0, max=0, rounds=0, step=0, id="slow")       # takes the place of the other
+    assert machine.announcements == {} and len(sent) == 4
+    assert "'step' expects" in driver.error("announce-self", initial=0, max=0, rounds=0, step=-1)

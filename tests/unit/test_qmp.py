@@ -563,6 +563,45 @@ def test_file_descriptors(machine: Machine, tmp_path: Path) -> None:
     os.close(writable)
 
 
+def test_a_connection_from_outside(machine: Machine, tmp_path: Path) -> None:
+    """add_client: what a manager has accepted becomes the peer of a character device."""
+    client = SocketClient(machine, tmp_path / "qmp")
+    client.ask("qmp_capabilities")
+    address = {"type": "unix", "data": {"path": str(tmp_path / "sock")}}
+    backend = {"type": "socket", "data": {"addr": address, "server": True, "wait": False}}
+    assert client.ask("chardev-add", id="t", backend=backend) == {"return": {}}
+    machine.chardevs["t"].on_input = lambda data: None
+    ours, theirs = socket.socketpair()
+    ours.settimeout(300)
+    with ours, theirs, open(os.devnull, "rb") as plain:
+        for fd, protocol, text in ((theirs.fileno(), "nope", "protocol 'nope' is invalid"),
+                                   (plain.fileno(), "t", "parameter @fdname must name a socket"),
+                                   (theirs.fileno(), "r", "failed to add client")):  # fmt: skip
+            client.ask("getfd", (fd,), fdname="x")
+            assert client.ask("add_client", protocol=protocol, fdname="x")["error"]["desc"] == text
+        assert "has not been found" in client.ask("add_client", protocol="t", fdname="x")["error"]["desc"]
+        client.ask("getfd", (theirs.fileno(),), fdname="x")
+        assert client.ask("add_client", protocol="t", fdname="x") == {"return": {}}
+        machine.chardevs["t"].write(b"hello")
+        machine.chardevs["t"].flush()
+        assert ours.recv(10) == b"hello"
+        client.ask("getfd", (theirs.fileno(),), fdname="x")
+        assert client.ask("add_client", protocol="t", fdname="x")["error"]["desc"] == "failed to add client"
+    client.ask("query-status")
+    other = socket.socket(socket.AF_UNIX)
+    other.settimeout(300)
+    with other:
+        other.connect(str(tmp_path / "sock"))       # its own clients come again
+        for _ in range(100):
+            if machine.chardevs["t"].connected:
+                break
+            client.ask("query-status")
+        machine.chardevs["t"].write(b"again")
+        machine.chardevs["t"].flush()
+        assert other.recv(10) == b"again"
+    client.sock.close()
+
+
 def test_a_new_client_negotiates_anew(machine: Machine, tmp_path: Path) -> None:
     client = SocketClient(machine, tmp_path / "qmp")
     client.ask("qmp_capabilities")
