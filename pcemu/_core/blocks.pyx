@@ -55,11 +55,16 @@ cdef Block* new_block(Mach* m, u32 max_ops) noexcept nogil:
     return b
 
 
+cdef u32 LAST_PAGE = ~<u32>0         # PageInfo.next
+
+cdef enum:
+    FRESH_HEAT = 2          # executions before code is compiled that was written beside other code: by a compiler, which has its reasons
+    SHORT_LIFE = 128        # ... unless the like of it was stored to again before that many times its length had been retired
+
+
 cdef void mark_page(Mach* m, Block* b) noexcept nogil:
     """Set the bits of the 64-byte granules that the block's first page holds of it."""
-    cdef u32 lo = (b.addr & 4095) >> 6
-    cdef u32 hi = ((b.addr & 4095) + b.nbytes - b.cross - 1) >> 6
-    m.pages[b.addr >> 12].bitmap |= ((<u64>2 << (hi - lo)) - 1) << lo
+    m.pages[b.addr >> 12].bitmap |= granules(b.addr, b.nbytes - b.cross)
 
 
 cdef void commit_block(Mach* m, Block* b, u32 n_ops) noexcept nogil:
@@ -71,11 +76,21 @@ cdef void commit_block(Mach* m, Block* b, u32 n_ops) noexcept nogil:
     m.hash[h] = b
     b.pnext = pg.blocks
     pg.blocks = b
+    if pg.next == 0:
+        pg.next = m.code_pages if m.code_pages else LAST_PAGE
+        m.code_pages = <u32>(b.addr >> 12) + 1
+        m.n_code_pages += 1
+    b.heat = m.heat
+    if pg.stored >> ((b.addr & 4095) >> 6) & 1:
+        if pg.heat == 0:
+            pg.heat = FRESH_HEAT
+        if pg.heat < b.heat:
+            b.heat = pg.heat
     mark_page(m, b)
     m.n_blocks += 1
 
 
-cdef void kill(Mach* m, Block* b) noexcept nogil:
+cdef void kill(Mach* m, PageInfo* pg, Block* b) noexcept nogil:
     cdef u64 h = slot(m, b.addr, b.mode)
     cdef Block** p = &m.hash[h]
     while p[0] is not NULL:
@@ -84,8 +99,12 @@ cdef void kill(Mach* m, Block* b) noexcept nogil:
             break
         p = &p[0].hnext
     b.n = N_DEAD
-    if b.head is not NULL:              # compiled code pays this much: never
-        (<u32*>b.head)[0] = N_DEAD
+    if b.head is not NULL:
+        (<u32*>b.head)[0] = N_DEAD      # compiled code pays this much: never
+        if <s32>(<u32>m.now - b.count) >= <s32>(SHORT_LIFE * b.unit_n):     # (what was paid for may not have been retired)
+            pg.heat = FRESH_HEAT
+        elif pg.heat < m.heat:
+            pg.heat *= 2
     m.n_invalidated += 1
 
 
@@ -100,17 +119,30 @@ cdef void scan_page(Mach* m, u64 page, u64 addr, u64 size) noexcept nogil:
         if (b.addr < addr + size and addr < b.addr + b.nbytes - b.cross
                 or b.entry is not NULL and b.unit_lo < addr + size and addr < b.unit_hi):
             p[0] = b.pnext
-            kill(m, b)
+            kill(m, pg, b)
         else:
             mark_page(m, b)
             p = &b.pnext
 
 
+cdef bint touched(Mach* m, u64 addr, u64 size) noexcept nogil:
+    """Is there a translated instruction in [addr, addr + size), as far as that is in the page of addr?"""
+    cdef Block* b = m.pages[addr >> 12].blocks
+    while b is not NULL:
+        if b.addr < addr + size and addr < b.addr + b.nbytes - b.cross:
+            return 1
+        b = b.pnext
+    return 0
+
+
 cdef void invalidate(Mach* m, u64 addr, u64 size) noexcept nogil:
+    """(A unit's blocks are all listed: where no block is touched no unit is, though what lies between its blocks may be.)"""
     cdef u64 page = addr >> 12
     cdef u64 last = (addr + size - 1) >> 12
+    cdef u64 from_
     while page <= last:
-        if m.pages[page].bitmap:
+        from_ = addr if page == addr >> 12 else page << 12
+        if m.pages[page].bitmap and touched(m, from_, addr + size - from_):
             scan_page(m, page, addr, size)
         page += 1
 
@@ -127,18 +159,32 @@ cdef void kill_at(Mach* m, const u64* where, u32 n) noexcept nogil:
                 scan_page(m, page, page << 12 | where[i] & 4095, 1)
 
 
+cdef inline void forget(PageInfo* pg) noexcept nogil:
+    pg.bitmap = 0
+    pg.blocks = NULL
+    pg.next = 0
+
+
 cdef void flush_all(Mach* m) noexcept nogil:
-    """Drop every block. No CPU may be inside one. What it takes depends on how many blocks there are, not on how much RAM."""
-    cdef u64 i
+    """Drop every block. No CPU may be inside one. It goes through the pages that held any, not through the blocks; where these are
+    many, through all of the RAM's pages, which lie in a row."""
     cdef s64 t0 = cpu_ns()
-    cdef Block* b
-    for i in range(m.hash_mask + 1):
-        b = m.hash[i]
-        m.hash[i] = NULL
-        while b is not NULL:
-            m.pages[b.addr >> 12].bitmap = 0
-            m.pages[b.addr >> 12].blocks = NULL
-            b = b.hnext
+    cdef u64 n_pages = m.ram_used >> 12, i
+    cdef u32 next = m.code_pages
+    cdef PageInfo* pg
+    if m.arena_used:
+        memset(m.hash, 0, (m.hash_mask + 1) * sizeof(Block*))
+    if m.n_code_pages > n_pages >> 5:
+        for i in range(n_pages):
+            if m.pages[i].next:
+                forget(&m.pages[i])
+    else:
+        while next and next != LAST_PAGE:
+            pg = &m.pages[next - 1]
+            next = pg.next
+            forget(pg)
+    m.code_pages = 0
+    m.n_code_pages = 0
     m.arena_used = 0
     m.code_used = m.code_base
     m.code_full = 0
@@ -149,7 +195,10 @@ cdef void flush_all(Mach* m) noexcept nogil:
 
 
 cdef bint init_blocks(Mach* m, u64 arena) noexcept:
-    m.hash_mask = (1 << 16) - 1
+    cdef u64 slots = 1 << 16
+    while slots < arena >> 10:          # a block and its ops take three or four hundred bytes at least
+        slots <<= 1
+    m.hash_mask = slots - 1
     m.hash = <Block**>calloc(m.hash_mask + 1, sizeof(Block*))
     m.arena = <u8*>calloc(arena, 1)
     m.arena_size = arena if m.arena is not NULL else 0

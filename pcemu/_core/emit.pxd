@@ -136,12 +136,13 @@ cdef struct Stub:       # code out of line, written behind the block
     XState x87_back     # ... and behind the op
     u64 arg
     u32 xv              # J.xv at it
-    u8* again           # a page check that failed: where it begins, with the linear address in rcx, or NULL
+    u8* passed          # a page check that failed, of rcx: where it goes on if the TLB's second level, or T_STORE, knows the place, or NULL
     s32 tlb             # ... the displacement of its TLB
-    u32 bytes           # ... how many, from there on, and whether to be written (REFILL_WRITE)
+    u32 bytes           # ... how many, from there on, and REFILL_* (tlb.pxd)
     Block* b            # the block of the unit
     u32 rest            # instructions of the unit behind that block
     u32 checked         # of a jump: its target is known to lie in the code segment
+    bint sum            # a page check that failed: it leaves an address that is the sum of rcx and r15
 
 cdef enum:
     STUB_SLOW = 0       # call the op's handler, go on
@@ -314,11 +315,9 @@ cdef enum:              # thunks: code that all blocks share, at the beginning o
     T_FIND = 16         # jumped to: as T_GOTO, the pc is in jtmp
     T_XPARK = 17        # called: the x87 state home, as the XState in r15 says
     T_XBACK = 18        # ... and back into the host's
-    T_REFILL = 19       # called: the page at rcx, r15 (Stub.bytes) of it, from the second-level TLB into the first. ZF: it is not there
-    N_THUNKS = 20
-
-cdef enum:
-    REFILL_WRITE = 1 << 16
+    T_REFILL = 19       # called: rcx = host address of the linear address in rcx, to be read (r15: Stub.bytes). ZF: not known
+    T_STORE = 20        # ... to be written (r15: Stub.bytes << 48 | the unit's first block)
+    N_THUNKS = 21
 
 cdef enum:              # places in the code of a jump into another page (far_jump)
     X_PGPC = 6
@@ -327,7 +326,7 @@ cdef enum:              # places in the code of a jump into another page (far_ju
     X_END = 53
     X_HOST2 = 39        # ... and of a guard
 
-cdef u32[20] thunk_at           # their offsets
+cdef u32[21] thunk_at           # their offsets
 cdef int[16] HR                 # host register of a guest register, or NO_REG
 
 # An emitter returns False where the handler shall do it; nothing has been written then.

@@ -26,7 +26,7 @@ cdef bint has_bmi = host_has(b"bmi")            # BMI1 and 2
 cdef int[16] HR
 HR[:] = [0, 11, 2, 3, 13, 5, 6, 7, 8, 9, 10, -1, 12, -1, -1, -1]
 
-cdef u32[20] thunk_at
+cdef u32[21] thunk_at
 
 assert AT_VEC % 32 == 0                 # MOVAPS
 
@@ -219,7 +219,8 @@ cdef Stub* new_stub(J* j, u8* at, u32 kind) noexcept nogil:
     s.x87 = j.x87
     s.x87_back = j.x87
     s.arg = 0
-    s.again = NULL
+    s.passed = NULL
+    s.sum = 0
     s.xv = j.xv
     s.checked = 0
     s.b = j.b

@@ -11,7 +11,7 @@ from pcemu._core cimport debug, modes, paging, tlb
 from pcemu._core.clock cimport Clock
 from pcemu._core.decode cimport add_handler, handler_name
 from pcemu._core.interrupts cimport deliver_irq
-from pcemu._core.jit cimport RETIRED, jit_init
+from pcemu._core.jit cimport N_OUT, RETIRED, jit_init
 from pcemu._core.latch cimport settle_ports
 from pcemu._core.lockstep cimport lock_start
 from pcemu._core.pcid cimport free_pcids
@@ -30,6 +30,9 @@ register_all(add_handler)
 # why Cpu.run() came back, by the order of runloop.RUN_*
 REASONS = ("budget", "deadline", "exit_request", "halted", "shutdown", "error", "intack", "init", "breakpoint", "event",
            "watchpoint")
+# ... and by the order of EXIT_* and jit.OUT_*
+EXITS = ("none", "next", "fault", "alone", "halt", "shutdown", "error", "int")
+OUTS = ("budget", "dropped", "not_translated", "not_compiled", "handler", "own_code")
 
 cdef class CpuCore:
     """One x86 CPU. Its state is a C struct; registers are read and set by the names of state_regs."""
@@ -148,6 +151,7 @@ cdef class CpuCore:
                     fp_enter(self.c)
                     why = run_slice(self.c, stop_at - (self.c.icount_end - <u64>self.c.budget), &mark)
                     fp_leave(self.c)
+                self.c.m.turns[why] += 1
                 settle_ports(self.c)
                 if why == RUN_EXIT:
                     store_release_u32(&self.c.exit_request, 0)
@@ -430,18 +434,25 @@ cdef class CpuCore:
         return {name: count for count, name in sorted(found, reverse=True)}
 
     def stats(self):
-        """Counters since the start."""
+        """Counters since the start. exit_*: why the run loop had to look for the next block; left_*: why compiled code was left;
+        stop_*: why Python was come back to."""
         cdef Lock* k = <Lock*>self.c.lock
+        cdef Mach* m = self.c.m
+        exits = {f"exit_{EXITS[i]}": m.exits[i] for i in range(1, 8)}
+        exits |= {f"left_{OUTS[i]}": m.unit_exits[i] for i in range(N_OUT)}
+        exits |= {f"stop_{REASONS[i]}": m.turns[i] for i in range(len(REASONS))}
         found = {"lockstep_runs": k.n_runs, "lockstep_third_passes": k.n_third, "lockstep_compared": k.n_compared,
                  "lockstep_instructions": self.icount - k.began} if k is not NULL else {}
         return {**found, "interpreted": self.c.n_cold, "flushes": self.c.m.n_flush_all, "longest_flush_ns": self.c.m.flush_ns,
                 "compiled": self.c.m.n_compiled, "compiled_retired": self.memory.m.calls[RETIRED] if self.memory.m.calls else 0,
                 "compiled_instructions": self.c.m.n_compiled_insn,
-                "compiled_bytes": self.c.m.n_compiled_bytes, "compile_ns": self.c.m.compile_ns,
+                "compiled_bytes": m.n_compiled_bytes, "compile_ns": m.compile_ns, "code_stores": m.n_code_stores,
                 "instructions": self.icount, "translations": self.c.n_trans, "translated_instructions": self.c.n_trans_insn,
-                "lookups": self.c.n_lookup, "tlb_fills": self.c.n_tlb_fill, "tlb_l2_hits": self.c.n_l2_hit,
-                "tlb_flushes": self.c.n_flush, "looks": self.c.n_looks, "exits": self.c.n_exits,
-                "single": self.c.n_single, "exceptions": self.c.n_exc, "interrupts": self.c.n_irq, "mode": self.c.mode}
+                "translate_ns": m.translate_ns, "invalidated": m.n_invalidated, "lookups": self.c.n_lookup,
+                "tlb_misses": self.c.n_tlb_fill + self.c.n_l2_hit, "tlb_fills": self.c.n_tlb_fill,
+                "tlb_l2_hits": self.c.n_l2_hit, "tlb_flushes": self.c.n_flush, "looks": self.c.n_looks,
+                "exits": self.c.n_exits, "single": self.c.n_single,
+                "exceptions": self.c.n_exc, "interrupts": self.c.n_irq, "mode": self.c.mode, **exits}
 
 
 cdef extern from *:

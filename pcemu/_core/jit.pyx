@@ -339,7 +339,7 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
                 j.held = -1
             j.stubs[first].xback = j.xv
             j.xsize += 9 * <u32>(popcount64(j.xv & 0xFFFF) + popcount64(j.stubs[first].xd & 0xFFFF))
-            if j.stubs[first].again is not NULL:
+            if j.stubs[first].passed is not NULL:
                 j.xsize += 9 * <u32>popcount64(j.stubs[first].xv & 0xFFFF)
             j.stubs[first].x87_back = j.x87
             if j.stubs[first].x87.on or j.x87.on:
@@ -392,6 +392,8 @@ cdef void compile_block(Cpu* c, Block* b, bint lone) noexcept nogil:
             j.lo = b.unit_lo
         if b.unit_hi > j.hi:
             j.hi = b.unit_hi
+    if c.lock is NULL:
+        b.count = <u32>(c.icount_end - <u64>c.budget)
     b.head = head + 4
     b.entry = entry + j.rx
     b.code = body + j.rx
@@ -487,7 +489,7 @@ cdef Op* h_warm(Cpu* c, Op* op) noexcept nogil:
     if UNLIKELY(c.lock_pass == LOCK_HANDLERS):
         return op[1].fn(c, op + 1)
     b.count += 1
-    if (b.count == c.m.heat or b.count == 1 and c.lock is not NULL) and c.m.code_rx is not NULL:
+    if (b.count == b.heat or b.count == 1 and c.lock is not NULL) and c.m.code_rx is not NULL:
         if b.cross and next_page(c, c.r[R_PC]) is NULL:     # no memory: what was fetched is not fetched again
             b.count = 0
         else:

@@ -4,6 +4,7 @@ from pcemu._core.state cimport *
 cdef u8* ld_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil
 cdef bint st_slow(Cpu* c, Op* op, u64 va, u64 v, int size) noexcept nogil
 cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcept nogil
+cdef u8* store_place(Cpu* c, u64 va, u64 what) noexcept nogil
 cdef u8* rw_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil
 cdef bint rw_commit(Cpu* c, Op* op) noexcept nogil
 # Host pointer for a store of size bytes inside one page of RAM that the TLB does not hold, translated code there dropped.

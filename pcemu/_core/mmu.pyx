@@ -11,7 +11,7 @@ from pcemu._core.debug cimport WATCH_READ, WATCH_WRITE, watch_at
 from pcemu._core.faults cimport set_exc_err
 from pcemu._core.paging cimport Walk, walk
 from pcemu._core.physmem cimport find_range, gap, mach_read, mach_write, ram_page
-from pcemu._core.tlb cimport fill, l2_read, l2_write, tx_slot
+from pcemu._core.tlb cimport REFILL_ALIGNED, REFILL_BYTES, REFILL_GROUP, fill, l2_read, l2_write, tx_slot
 from pcemu._core.undo cimport will_store
 
 # ======================================================================================================= watched memory
@@ -204,6 +204,16 @@ cdef inline bint in_running(Cpu* c, u64 addr, int size) noexcept nogil:
             or b.entry is not NULL and b.unit_lo < addr + size and addr < b.unit_hi)
 
 
+cdef inline bint alone(Cpu* c, Op* op, u64 addr, int size) noexcept nogil:
+    """The op changes what is running: it is to run alone; if that is its own block, to begin a block next time, which goes on. False."""
+    cdef Block* b = c.cur
+    cdef u64 at = b.addr + op.pcoff
+    if b.addr < addr + size and addr < b.addr + b.nbytes:
+        blocks.split(c.m, at)[0] = at
+    c.exit = EXIT_SINGLE
+    return 0
+
+
 cdef bint code_guard(Cpu* c, Op* op, u64 pa, int size) noexcept nogil:
     """Before a store to [pa, pa+size) inside a page: kill translated code there. False: re-run alone (the running block is hit)."""
     cdef Range* r = find_range(c.m, pa)
@@ -214,20 +224,45 @@ cdef bint code_guard(Cpu* c, Op* op, u64 pa, int size) noexcept nogil:
     if r is NULL or r.kind != R_RAM:
         return 1
     addr = r.off + (pa - r.start)
-    if c.m.pages[addr >> 12].bitmap == 0 or not blocks.has_code(c.m, addr, size):
+    if c.m.pages[addr >> 12].bitmap == 0:
+        return 1
+    blocks.note_store(c, addr, size)
+    if not blocks.has_code(c.m, addr, size) or not blocks.touched(c.m, addr, size):
         return 1
     if not c.single and op is not NULL and in_running(c, addr, size):
-        c.exit = EXIT_SINGLE
-        return 0
+        return alone(c, op, addr, size)
     blocks.invalidate(c.m, addr, size)
     return 1
 
 
-cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcept nogil:
-    cdef u64 pa, pa2, addr
-    cdef u32 n
-    cdef TlbEntry* e
+cdef u8* code_page(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
+    """For a store inside one page: where that is if it is known as one with code, which is dropped there. NULL: it is not known, or
+    (EXIT_SINGLE is pending) the op is to run alone."""
+    cdef TlbEntry* e = &c.cw[c.mmu][(va >> 12) & CW_MASK]
+    cdef u64 addr
     cdef PageInfo* pg
+    if va - e.tag > <u64>(4096 - size) or e.host is NULL:
+        return NULL
+    addr = <u64>(e.host - c.m.ram) + (va & 4095)
+    pg = &c.m.pages[addr >> 12]
+    blocks.note_store(c, addr, size)
+    if pg.bitmap:
+        if blocks.has_code(c.m, addr, size) and blocks.touched(c.m, addr, size):
+            if not c.single and op is not NULL and in_running(c, addr, size):
+                alone(c, op, addr, size)
+                return NULL
+            blocks.invalidate(c.m, addr, size)
+    elif pg.smc:
+        pg.smc -= 1
+    else:
+        e.host = NULL                   # an ordinary page again: the next walk fills the TLB
+    will_store(c, c.m.ram + addr, size)
+    return c.m.ram + addr
+
+
+cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcept nogil:
+    cdef u64 pa, pa2
+    cdef u32 n
     cdef u8* p
     if not c.efer & EFER_LMA:
         va = <u32>va
@@ -240,23 +275,12 @@ cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcep
             return 0
         note_watch(c, va, size, ACC_WRITE)
     if (va & 4095) + size <= 4096:
-        e = &c.cw[c.mmu][(va >> 12) & CW_MASK]
-        if e.tag == va & ~<u64>4095 and e.host is not NULL:
-            addr = <u64>(e.host - c.m.ram) + (va & 4095)
-            pg = &c.m.pages[addr >> 12]
-            if pg.bitmap:
-                if blocks.has_code(c.m, addr, size):
-                    if not c.single and op is not NULL and in_running(c, addr, size):
-                        c.exit = EXIT_SINGLE
-                        return 0
-                    blocks.invalidate(c.m, addr, size)
-            elif pg.smc:
-                pg.smc -= 1
-            else:
-                e.host = NULL               # an ordinary page again: the walk below fills the TLB
-            will_store(c, c.m.ram + addr, size)
-            memcpy(c.m.ram + addr, src, size)
+        p = code_page(c, op, va, size)
+        if p is not NULL:
+            memcpy(p, src, size)
             return 1
+        if c.exit == EXIT_SINGLE:
+            return 0
         if not xlate(c, va, ACC_WRITE, c.cpl, &pa):
             return no_page(c, op)
         if not is_memory(c, pa, size) and need_single(c, op):
@@ -274,6 +298,44 @@ cdef bint st_slow_bytes(Cpu* c, Op* op, u64 va, const u8* src, int size) noexcep
     if not phys_write(c, pa, src, n):
         return 0
     return phys_write(c, pa2, src + n, size - n)
+
+
+cdef u8* store_place(Cpu* c, u64 va, u64 what) noexcept nogil:
+    """Compiled code has not found a place to store to at va in the first level. Where it may store, code there being dropped; NULL:
+    the handler shall do it. what: the running unit's first block, and in the upper 16 bits the number of bytes and REFILL_*.
+
+    The handler does what changes the running unit, since that has to be left; what has to be walked for; what is watched."""
+    cdef Block* unit = <Block*>(what & (((<u64>1) << 48) - 1))
+    cdef u32 how = <u32>(what >> 48)
+    cdef int size = <int>(how & REFILL_BYTES)
+    cdef TlbEntry* e = &c.cw[c.mmu][(va >> 12) & CW_MASK]
+    cdef PageInfo* pg
+    cdef u64 addr
+    cdef u8* p
+    if how & REFILL_ALIGNED and va & <u64>(size - 1):
+        return NULL
+    if c.lock is NULL:
+        p = l2_write(c, va, size)
+        if p is not NULL:
+            return p
+    if va - e.tag > <u64>(4096 - size) or e.host is NULL or watching(c):
+        return NULL
+    p = e.host + (va - e.tag)
+    addr = <u64>(p - c.m.ram)
+    pg = &c.m.pages[addr >> 12]
+    blocks.note_store(c, addr, size)
+    if pg.bitmap:
+        if blocks.has_code(c.m, addr, size) and blocks.touched(c.m, addr, size):
+            if how & REFILL_GROUP or addr < unit.unit_hi and unit.unit_lo < addr + size:
+                return NULL
+            blocks.invalidate(c.m, addr, size)
+    elif pg.smc and not how & REFILL_GROUP:
+        pg.smc -= 1
+    else:
+        return NULL                     # an ordinary page again, or soon: handlers count
+    c.m.n_code_stores += 1
+    will_store(c, p, size)
+    return p
 
 
 cdef bint st_slow(Cpu* c, Op* op, u64 va, u64 v, int size) noexcept nogil:
@@ -300,6 +362,10 @@ cdef u8* rw_slow(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
     n = 4096 - (va & 4095)
     if n > <u32>size:
         n = size
+    if n == <u32>size:
+        p = code_page(c, op, va, size)
+        if p is not NULL or c.exit == EXIT_SINGLE:
+            return p
     if n < <u32>size:
         if not xlate2(c, op, va, wrap(c, va + n), ACC_WRITE, &pa, &pa2):
             return NULL

@@ -3,6 +3,7 @@
 What the TLB does not answer is left to a stub, so to the handler. jit.pyx explains the whole.
 """
 from pcemu._core.emit cimport *
+from pcemu._core.tlb cimport REFILL_ALIGNED, REFILL_GROUP, REFILL_WRITE
 
 
 cdef bint plain(J* j) noexcept nogil:
@@ -98,17 +99,18 @@ cdef s32 tlb_at(J* j, bint write) noexcept nogil:
     return (AT_TLB_W if write else AT_TLB_R) + <s32>(j.mode >> M_MMU_SHIFT & 3) * <s32>sizeof(Tlb)
 
 
-cdef void may_refill(Stub* s, u8* again, s32 at, int size, bint write) noexcept nogil:
-    """Before the stub does anything else it looks into the second-level TLB."""
-    s.again = again
+cdef Stub* may_refill(Stub* s, s32 at, int size, u32 how) noexcept nogil:
+    """Before the stub does anything else it asks the second-level TLB, or if the page is one with code that may be stored to. The
+    caller says where to go on (Stub.passed)."""
     s.tlb = at
-    s.bytes = <u32>size | (REFILL_WRITE if write else 0)
+    s.bytes = <u32>size | how
+    return s
 
 
 cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
     """rcx = linear address -> host address of `size` bytes, by the TLB; otherwise to a stub. (j.at = 0.)"""
     cdef s32 at = tlb_at(j, write)
-    cdef u8* again = j.p
+    cdef Stub* s
     j.at = 0
     rcx_lost(j)
     tlb_index(j)
@@ -119,12 +121,15 @@ cdef void check(J* j, int size, bint write, u32 kind) noexcept nogil:
     else:
         rr(j, 3, 0x81, 7, H_CX)
         e32(j, 4096 - size)
-    may_refill(new_stub(j, jcc_fwd(j, 5 if j.align else 7), kind), again, at, size, write)
+    s = may_refill(new_stub(j, jcc_fwd(j, 5 if j.align else 7), kind), at, size,
+                   (REFILL_WRITE if write else 0) | (REFILL_ALIGNED if j.align else 0))
+    s.sum = j.sum
     if j.sum:
         rmx(j, 3, 0x8B, H_T, H_ENV, H_T, 0, at + 8)
         j.summed = 1
     else:
         rmx(j, 3, 0x03, H_CX, H_ENV, H_T, 0, at + 8)
+    s.passed = j.p
     j.in_host = 0
 
 
@@ -368,7 +373,7 @@ cdef void mem_at(J* j, Place* p, int size, bint write, u32 kind) noexcept nogil:
     """rcx + j.at = host address of the place. kind: of the stub where the TLB does not know."""
     cdef Group* q = NULL
     cdef Group* t
-    cdef u8* again
+    cdef Stub* s
     cdef int k
     cdef s32 at
     cdef s64 moved = j.moved[p.base] + (j.moved[p.index] << p.scale), x = moved + p.disp, lo = 0, hi = 0
@@ -402,14 +407,14 @@ cdef void mem_at(J* j, Place* p, int size, bint write, u32 kind) noexcept nogil:
         q.write = w | write
         # the check, of the whole range
         place_address(j, p, lo - moved)
-        again = j.p
         tlb_index(j)
         at = tlb_at(j, q.write)
         rmx(j, 3, 0x2B, H_CX, H_ENV, H_T, 0, at)
         rr(j, 3, 0x81, 7, H_CX)
         e32(j, <u32>(4096 - (hi - lo)))
-        may_refill(new_stub(j, jcc_fwd(j, 7), STUB_REST), again, at, <int>(hi - lo), q.write)
+        s = may_refill(new_stub(j, jcc_fwd(j, 7), STUB_REST), at, <int>(hi - lo), REFILL_GROUP | (REFILL_WRITE if q.write else 0))
         rmx(j, 3, 0x03, H_CX, H_ENV, H_T, 0, at + 8)
+        s.passed = j.p
         st_env(j, 3, H_CX, AT_GROUPS + 8 * k)
         j.in_host = 0
     elif j.held_now != k:

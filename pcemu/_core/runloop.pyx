@@ -120,6 +120,7 @@ cdef inline int serve_pending(Cpu* c, u32 shadow, bint held) noexcept nogil:
 
 cdef inline int look_why(Cpu* c, bint stepping, bint compared) noexcept nogil:
     """Handlers came back: what for? (What a lockstep run left has been taken back.)"""
+    c.m.exits[c.exit] += 1
     if c.exit == EXIT_PC:
         if ((c.eflags & F_TF) != 0 if c.step_after else stepping) and not shadow_now(c) & SHADOW_SS:     # (SDM vol. 3, 6.8.3)
             c.dr6_pending |= 1 << 14

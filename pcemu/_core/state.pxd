@@ -205,7 +205,7 @@ cdef struct Block:
     Block* chain1       # (an indirect jump: where it went to last)
     Block* hnext        # hash chain
     Block* pnext        # next block on the same page
-    u32 count           # executions, until it is compiled
+    u32 count           # executions, until it is compiled; then the instructions retired by that time (or see count_rest())
     u32 n_ops           # ops before the final one, as translated: what a dead block still takes back on a fault
     u8* code            # compiled: its body (the budget is paid), or NULL
     u8* entry           # ... its head, which pays: what other blocks jump to
@@ -215,7 +215,7 @@ cdef struct Block:
     u32 unit_n          # ... instructions of them all
     u32 strays          # ... how often a group of accesses was not in one page of the TLB
     u32 code_size       # ... bytes of host code from its entry on
-    u32 pad
+    u32 heat            # executions before it is compiled
 
 cdef enum:
     N_DEAD = 0x7fffffff
@@ -561,8 +561,10 @@ cdef struct Cpu:
 cdef struct PageInfo:   # one for each 4 KiB page of host RAM space
     u64 bitmap          # 64 bytes a bit: holds translated code
     Block* blocks
-    u32 dirty
-    u32 smc             # stores still to come by the slow path, after code was translated here
+    u32 next            # list of pages that have held blocks since the last flush_all(): 1 + the next one's number; 0: not in it
+    u16 smc             # stores still to come by the slow path, after code was translated here
+    u16 heat            # as Mach.heat, for code in what was stored lately; 0: not decided
+    u64 stored          # 64 bytes a bit: stored to by the guest while there was code in the page
 
 cdef enum:
     R_UNMAPPED = 0
@@ -615,3 +617,12 @@ cdef struct Mach:
     void* compiler      # its context, while it writes a unit (jit.pyx)
     u64* calls          # by handler: how often compiled code called it
     u32 code_off        # interpret, although there is memory for compiled code (CpuCore.jit)
+    u64 n_code_stores   # by compiled code into pages that hold code, or have held it lately
+    u64 translate_ns    # from guest bytes to ops
+    u64[8] exits        # to the run loop, by Cpu.exit
+    u64[8] unit_exits   # ... out of compiled code, by OUT_* (jit.pxd)
+    u64[16] turns       # out of the run loop, by RUN_* (runloop.pxd)
+    u64 now             # instructions retired at the guest's latest store into a page with code
+    u32 code_pages      # the first of the list of pages that have held blocks: as PageInfo.next
+    u32 n_code_pages
+    u64[64] splits      # places (hashed) of instructions that stored into their own blocks: blocks end before them

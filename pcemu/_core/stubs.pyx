@@ -6,6 +6,7 @@ from pcemu._core.e_flow cimport by_cache, count, far_jump, far_target, flat_code
 from pcemu._core.e_x87 cimport x87_home
 from pcemu._core.emit cimport *
 from pcemu._core.flags cimport *
+from pcemu._core.tlb cimport REFILL_WRITE
 
 
 cdef void call_x87(J* j, XState* x, int t) noexcept nogil:
@@ -26,16 +27,18 @@ cdef void call_x87(J* j, XState* x, int t) noexcept nogil:
 
 
 cdef void refill_stub(J* j, Stub* s) noexcept nogil:
-    """A page check has failed: once more, if the second-level TLB knows the page."""
+    """A page check has failed: on behind it, if the second-level TLB knows the page, or it holds code that the store does not touch."""
     cdef u8* over
     rmx(j, 3, 0x03, H_CX, H_ENV, H_T, 0, s.tlb)
     x_move(j, 0x0F29, s.xd)
     s.xd = 0
-    mov_imm(j, H_T, s.bytes)
-    call_rx(j, thunk(j, T_REFILL))
+    mov_imm(j, H_T, <u64>s.bytes << 48 | <u64>j.head if s.bytes & REFILL_WRITE else s.bytes)
+    call_rx(j, thunk(j, T_STORE if s.bytes & REFILL_WRITE else T_REFILL))
     over = jcc_fwd(j, 4)
     x_move(j, 0x0F28, s.xv)
-    jmp_rx(j, s.again + j.rx)
+    if s.sum:
+        mov_imm(j, H_T, 0)
+    jmp_rx(j, s.passed + j.rx)
     patch_rw(over, j.p)
 
 
@@ -71,7 +74,7 @@ cdef void write_stubs(J* j) noexcept nogil:
         j.b = s.b
         j.boff = s.b.addr & 4095
         j.rest = s.rest
-        if s.again is not NULL:
+        if s.passed is not NULL:
             refill_stub(j, s)
         if s.kind == STUB_GUARD:
             mov_imm(j, H_T, s.arg)

@@ -9,8 +9,9 @@ from libc.string cimport memcpy
 from pcemu._core.access cimport *
 from pcemu._core.emit cimport *
 from pcemu._core.e_x87 cimport x87_back, x87_park
+from pcemu._core.jit cimport OUT_BUDGET, OUT_DROPPED, OUT_HANDLER, OUT_NOT_COMPILED, OUT_NOT_KNOWN, OUT_OWN_CODE
 from pcemu._core.jit cimport count_rest, h_jit, h_warm, jc_code
-from pcemu._core cimport blocks, tlb
+from pcemu._core cimport blocks, mmu, tlb
 
 
 cdef inline Block* block_of(Op* op) noexcept nogil:
@@ -53,17 +54,21 @@ cdef u8* do_slow(Cpu* c, void* arg, u64 unit) noexcept nogil:
         if LIKELY(head.n != N_DEAD):
             return <u8*>1
         # it stored into code that comes later in the unit: that is not to be run
+        c.m.unit_exits[OUT_OWN_CODE] += 1
         c.budget += c.cur.n_ops - 1 - <u32>(op - c.cur.ops)
         leave(c, next_pc(c, op))
         r = NULL
-    elif r is NULL and c.fault_op == &c.slow_ops[0]:
-        c.fault_op = op
+    else:
+        c.m.unit_exits[OUT_HANDLER] += 1
+        if r is NULL and c.fault_op == &c.slow_ops[0]:
+            c.fault_op = op
     c.budget += unit >> 48
     c.jtmp = <u64>r
     return NULL
 
 
-cdef inline u8* to_engine(Cpu* c, u64 pc) noexcept nogil:
+cdef inline u8* to_engine(Cpu* c, u64 pc, u32 why) noexcept nogil:
+    c.m.unit_exits[why] += 1
     c.jtmp = <u64>leave(c, pc)
     return NULL
 
@@ -73,6 +78,7 @@ cdef inline u8* onward(Cpu* c, Op* r) noexcept nogil:
     if r is not NULL and r.fn == h_jit and not near_hole(c, c.r[R_PC]) and not c.cur.cross and pay(c):
         c.pgpc = page_pc(c, c.cur, c.r[R_PC])
         return c.cur.code
+    c.m.unit_exits[OUT_HANDLER if r is NULL else OUT_NOT_COMPILED] += 1
     c.jtmp = <u64>r
     return NULL
 
@@ -90,7 +96,7 @@ cdef u8* do_budget(Cpu* c, void* arg, u64 unit) noexcept nogil:
     cdef Block* b = <Block*>arg
     c.budget += (<u32*>b.head)[0]
     place(c, b)
-    return to_engine(c, c.r[R_PC])
+    return to_engine(c, c.r[R_PC], OUT_DROPPED if b.n == N_DEAD else OUT_BUDGET)
 
 
 cdef Block* known_block(Cpu* c, u64 pc) noexcept nogil:
@@ -114,12 +120,17 @@ cdef Block* known_block(Cpu* c, u64 pc) noexcept nogil:
     return b
 
 
+cdef inline u8* to_interpreter(Cpu* c, Block* b, u64 pc) noexcept nogil:
+    c.m.unit_exits[OUT_NOT_COMPILED] += 1
+    c.jtmp = <u64>enter(c, b, pc)
+    return NULL
+
+
 cdef inline u8* to_block(Cpu* c, Block* b, u64 pc) noexcept nogil:
     if b.entry is not NULL and not near_hole(c, pc):
         c.pgpc = page_pc(c, b, pc)
         return b.entry
-    c.jtmp = <u64>enter(c, b, pc)
-    return NULL
+    return to_interpreter(c, b, pc)
 
 
 cdef inline u8* link(Cpu* c, Block* b, Block** chain, u8* site, u64 pc) noexcept nogil:
@@ -130,7 +141,7 @@ cdef inline u8* link(Cpu* c, Block* b, Block** chain, u8* site, u64 pc) noexcept
         t = known_block(c, pc) if b.n != N_DEAD else NULL
         chain[0] = t
         if t is NULL:
-            to_engine(c, pc)
+            to_engine(c, pc, OUT_NOT_KNOWN)
             c.link = chain if b.n != N_DEAD else NULL
             return NULL
     if t.entry is not NULL and site is not NULL and b.n != N_DEAD:
@@ -159,13 +170,14 @@ cdef u8* do_goto(Cpu* c, void* arg, u64 unit) noexcept nogil:
         if row.cls == E_RET:
             c.r[RSP] -= 8 + (op.imm if row.sub else 0)
         place(c, block_of(op))
+        c.m.unit_exits[OUT_HANDLER] += 1
         c.jtmp = <u64>raise_err(c, op, EXC_GP, 0)
         return NULL
     c.link = NULL
     b = known_block(c, pc)
     if b is not NULL:
         return to_block(c, b, pc)
-    return to_engine(c, pc)
+    return to_engine(c, pc, OUT_NOT_KNOWN)
 
 
 cdef u8* do_xlink(Cpu* c, void* arg, u64 unit) noexcept nogil:
@@ -179,7 +191,7 @@ cdef u8* do_xlink(Cpu* c, void* arg, u64 unit) noexcept nogil:
     c.link = NULL
     t = known_block(c, pc)
     if t is NULL:
-        return to_engine(c, pc)
+        return to_engine(c, pc, OUT_NOT_KNOWN)
     if t.entry is not NULL and not near_hole(c, pc):
         (<u64*>(x + X_PGPC))[0] = c.pgpc
         (<u32*>(x + X_GEN))[0] = <u32>(c.jckey >> 32)
@@ -198,7 +210,7 @@ cdef u8* do_xguard(Cpu* c, void* arg, u64 unit) noexcept nogil:
         (<u32*>(x + X_GEN))[0] = <u32>(c.jckey >> 32)
         (<u64*>(x + X_HOST2))[0] = <u64>next_page(c, c.r[R_PC])
         return b.entry
-    return to_engine(c, c.r[R_PC])
+    return to_engine(c, c.r[R_PC], OUT_NOT_KNOWN)
 
 
 cdef u8* do_rest(Cpu* c, void* arg, u64 unit) noexcept nogil:
@@ -236,8 +248,7 @@ cdef u8* do_interp(Cpu* c, void* arg, u64 unit) noexcept nogil:
     if e.block.entry is not NULL and not near_hole(c, e.lin):
         e.code = e.block.entry
         return e.code
-    c.jtmp = <u64>enter(c, e.block, pc_of_lin(c, e.lin))
-    return NULL
+    return to_interpreter(c, e.block, pc_of_lin(c, e.lin))
 
 
 cdef u8* do_flags(Cpu* c, void* arg, u64 unit) noexcept nogil:
@@ -362,22 +373,24 @@ cdef void make_thunks(J* j) noexcept:
         e8(j, 0x41)
         e8(j, 0xFF)
         e8(j, 0xE7)                     # jmp r15
-    # called: the second-level TLB. What C code may change goes home and comes back
-    thunk_at[T_REFILL] = <u32>(j.p - base)
-    rm(j, 3, 0x8D, H_SP, H_SP, -8)
-    st_env(j, 3, H_CX, AT_JTMP)
-    volatile_regs(j, 1)
-    rm(j, 3, 0x8D, H_DI, H_ENV, -128)
-    mov(j, H_SI, H_CX)
-    mov(j, H_DX, H_T)
-    mov_imm(j, H_AX, <u64><void*>tlb.refill)
-    e8(j, 0xFF)
-    e8(j, 0xD0)                         # call rax
-    rr(j, 3, 0x85, H_AX, H_AX)
-    rm(j, 3, 0x8D, H_SP, H_SP, 8)
-    volatile_regs(j, 0)
-    ld_env(j, 3, H_CX, AT_JTMP)
-    e8(j, 0xC3)
+    # called: where the first-level TLB does not tell an address. What C code may change goes home and comes back
+    nums[:2] = [T_REFILL, T_STORE]
+    fns[:2] = [<void*>tlb.refill, <void*>mmu.store_place]
+    for i in range(2):
+        thunk_at[nums[i]] = <u32>(j.p - base)
+        rm(j, 3, 0x8D, H_SP, H_SP, -8)
+        volatile_regs(j, 1)
+        rm(j, 3, 0x8D, H_DI, H_ENV, -128)
+        mov(j, H_SI, H_CX)
+        mov(j, H_DX, H_T)
+        mov_imm(j, H_AX, <u64>fns[i])
+        e8(j, 0xFF)
+        e8(j, 0xD0)                     # call rax
+        mov(j, H_CX, H_AX)
+        rr(j, 3, 0x85, H_CX, H_CX)
+        rm(j, 3, 0x8D, H_SP, H_SP, 8)
+        volatile_regs(j, 0)
+        e8(j, 0xC3)
     # called: flags. All registers but the scratch ones stay; r15 becomes Cpu.jtmp
     fns[0] = <void*>do_flags
     fns[1] = <void*>do_cf

@@ -3,7 +3,13 @@ from pcemu._core.state cimport *
 from pcemu._core.paging cimport Walk
 from pcemu._core.undo cimport will_store
 
-cdef u64 refill(Cpu* c, u64 va, u64 bytes) noexcept nogil
+cdef enum:              # what compiled code asks for where the first level fails it: so many bytes, and
+    REFILL_BYTES = 0xfff
+    REFILL_ALIGNED = 1 << 12    # aligned to that many,
+    REFILL_GROUP = 1 << 13      # ... the range of several accesses, some of them perhaps loads,
+    REFILL_WRITE = 1 << 14
+
+cdef u8* refill(Cpu* c, u64 va, u64 bytes) noexcept nogil
 cdef void init_tlbs(Cpu* c) noexcept nogil
 cdef void fill(Cpu* c, u32 mmu, u64 va, u8* host_page, Walk* w, int acc) noexcept nogil
 # Enter a page of code, in a way that keeps the invariant that a page in the jump cache is in the execute TLB: so INVLPG and
@@ -63,9 +69,13 @@ cdef inline u8* l2_read(Cpu* c, u64 va, int size) noexcept nogil:
     cdef u32 s = (va >> 12) & TLB_MASK
     cdef TlbEntry* w = &c.tw[c.mmu].e[s]
     if va - e.tag > <u64>(4096 - size) or not e.flags & L2_READ or e.gen != c.l2_gens[e.flags & L2_GLOBAL]:
-        if va - w.tag > <u64>(4096 - size):
-            return NULL
-        put(&c.tr[c.mmu], s, w.tag, w.host, (c.tw[c.mmu].state[s] & TS_GLOBAL) != 0)
+        if va - w.tag <= <u64>(4096 - size):
+            put(&c.tr[c.mmu], s, w.tag, w.host, (c.tw[c.mmu].state[s] & TS_GLOBAL) != 0)
+        else:                               # (compiled code may store to a page with code and load, by one look-up)
+            w = &c.cw[c.mmu][(va >> 12) & CW_MASK]
+            if va - w.tag > <u64>(4096 - size) or w.host is NULL:
+                return NULL
+            put(&c.tr[c.mmu], s, w.tag, w.host, 0)
         return w.host + (va - w.tag)
     put(&c.tr[c.mmu], (va >> 12) & TLB_MASK, e.tag, e.host, e.flags & L2_GLOBAL)
     c.n_l2_hit += 1

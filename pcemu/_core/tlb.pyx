@@ -226,13 +226,12 @@ cdef void fill(Cpu* c, u32 mmu, u64 va, u8* host_page, Walk* w, int acc) noexcep
     e.flags |= L2_READ | (L2_WRITE if acc == ACC_WRITE else 0) | (L2_GLOBAL if w.global_ else 0)
 
 
-cdef u64 refill(Cpu* c, u64 va, u64 bytes) noexcept nogil:
-    """Compiled code has not found so many bytes at va in the first level (with REFILL_WRITE: for writing). Now it will, or 0."""
-    cdef bint write = bytes >> 16
-    cdef TlbEntry* e = (c.tlb_w if write else c.tlb_r) + ((va >> 12) & TLB_MASK)
-    if e.tag == va & ~<u64>4095 or c.lock is not NULL:      # (it was something else: alignment, a page's edge)
-        return 0
-    return (l2_write(c, va, <int>(bytes & 0xFFFF)) if write else l2_read(c, va, <int>(bytes & 0xFFFF))) is not NULL
+cdef u8* refill(Cpu* c, u64 va, u64 bytes) noexcept nogil:
+    """Compiled code has not found so many bytes (and REFILL_*) at va in the first level. Where they are, by the second, or NULL."""
+    cdef int size = <int>(bytes & REFILL_BYTES)
+    if bytes & REFILL_ALIGNED and va & <u64>(size - 1) or c.lock is not NULL:
+        return NULL
+    return l2_read(c, va, size)
 
 
 cdef inline void drop_host(Tlb* t, u16* slots, u32 n, u8* host) noexcept nogil:

@@ -2,7 +2,7 @@
 from libc.string cimport memcpy, memset
 
 from pcemu._core.access cimport *
-from pcemu._core cimport blocks, mmu, physmem, tlb
+from pcemu._core cimport blocks, mmu, physmem, tlb, vtime
 from pcemu._core.debug cimport breakpoint_at, breakpoint_in_some_page
 from pcemu._core.decode cimport DEC_MORE, decode, set_exit_op, set_limit_op
 from pcemu._core.hooks cimport block_made
@@ -50,6 +50,7 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
     cdef u8* host2
     cdef PageInfo* pg = &m.pages[addr >> 12]
     cdef bint first = pg.bitmap == 0 and pg.smc == 0
+    cdef s64 t0 = vtime.host_ns()
     if b is NULL:
         c.exit = EXIT_NONE
         return NULL
@@ -69,7 +70,7 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
         set_limit_op(op)
         op += 1
     while True:
-        if stops and n and breakpoint_in_some_page(c, off + pos):
+        if n and (stops and breakpoint_in_some_page(c, off + pos) or pg.stored and blocks.split(m, addr + pos)[0] == addr + pos):
             break
         length = decode(c, c.mode, host + off + pos, 4096 - off - pos, pos, op)
         if length == DEC_MORE:
@@ -110,6 +111,7 @@ cdef Block* translate_block(Cpu* c, u64 pc, u64 lin, u8* host, u32 max_insns) no
     b.nbytes = pos
     c.n_trans += 1
     c.n_trans_insn += n
+    m.translate_ns += <u64>(vtime.host_ns() - t0)
     pg.smc = SMC_PATIENCE
     if first:
         tlb.protect_code(c, addr & ~<u64>4095)

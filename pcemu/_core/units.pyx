@@ -38,7 +38,7 @@ cdef Block* follower(J* j, Trace* x, Block* b, int* slot) noexcept nogil:
     cdef Block* t
     cdef Block* best = NULL
     cdef u64 page = b.addr & ~<u64>4095
-    cdef u32 heat, most = j.c.m.heat >> 2
+    cdef u32 heat, most = j.head.heat >> 2
     cdef int k
     cdef bint wide = r.size == 1 and b.mode & M_CODE_MASK != M_CODE16      # cut to 16 bits: the handler's
     cdef s64 to[3]

@@ -82,9 +82,11 @@ def info_jit(ctx: Context) -> str:
     if stats.get("compiled_instructions"):
         ratios["bytes_an_instruction"] = f"{stats['compiled_bytes'] / stats['compiled_instructions']:.1f}"
         ratios["compile_ns_an_instruction"] = f"{stats['compile_ns'] / stats['compiled_instructions']:.0f}"
+    if stats.get("translated_instructions"):
+        ratios["translate_ns_an_instruction"] = f"{stats['translate_ns'] / stats['translated_instructions']:.0f}"
     if stats.get("lockstep_instructions"):
         ratios["lockstep_share"] = f"{100 * stats['lockstep_compared'] / stats['lockstep_instructions']:.3f} %"
-    return "".join(f"{name:<25} {value}\n" for name, value in (*ratios.items(), *stats.items(), *calls.items()))
+    return "".join(f"{name:<27} {value}\n" for name, value in (*ratios.items(), *stats.items(), *calls.items()))
 
 
 @command("info registers", "all:-a,vcpu:i?", params="[-a|vcpu]", help="show the cpu registers (-a: show register info "

@@ -44,6 +44,19 @@ def test_what_compiled_code_retires_is_counted(snippet: Any) -> None:
     assert stats["compiled_retired"] == 62 * 5 + 36 + 35 * 3
 
 
+def test_exits_are_counted_by_their_reasons(snippet: Any) -> None:
+    """A loop whose load is a device's: each goes back to the run loop, which runs it alone, and then the rest of the loop."""
+    _, stats = run(snippet, snippet.assemble("mov ecx, 100; 1: inc esi; mov eax, [0x10000]; dec ecx; jnz 1b"), 2)
+    exits = {name: count for name, count in stats.items() if name.startswith(("exit_", "left_", "stop_")) and count}
+    assert exits["exit_alone"] == stats["single"] == 100
+    assert exits["exit_halt"] == exits["stop_halted"] == 1
+    assert sum(count for name, count in exits.items() if name.startswith("stop_")) == 1
+    # but for two before the loop is compiled
+    assert exits["left_handler"] == 98
+    assert not {"exit_fault", "exit_error", "left_own_code", "left_dropped"} & set(exits)
+    assert stats["tlb_misses"] == stats["tlb_fills"] + stats["tlb_l2_hits"]
+
+
 def real_mode(snippet: Any, text: str | bytes, heat: int, cs: int = 0x100, more: dict[int, bytes] | None = None,
               **registers: int) -> tuple[dict[str, int], dict[str, int]]:
     """Real mode: code at CS:IP = 100:0, data at 300:0, stack at 400:0, all of them 64 KiB; IDT at 0 with HLTs at 0:400."""
