@@ -11,4 +11,10 @@ class BlockError(PcemuError):
 
 def printable(text: str) -> str:
     """What an image says, for a terminal: control characters and the like are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(c: str) -> str:
+    if "\udc80" <= c <= "\udcff":  # a byte that was no UTF-8
+        return f"\\x{ord(c) & 0xFF:02x}"
+    return c.encode("unicode_escape").decode()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pcemu.block.errors import printable
 from pcemu.block.node import Node
 from pcemu.block.qcow2.describe import lines as describe
 from pcemu.block.qcow2.describe import specific
 from pcemu.block.qcow2.header import DIRTY
 from pcemu.block.qcow2.image import Qcow2Node
-from pcemu.block.qcow2.open import resolve
+from pcemu.block.qcow2.open import identity, resolve
 from pcemu.block.qcow2.snapshot import read_snapshots
 from pcemu.qom.units import format_size
 
@@ -53,9 +54,9 @@ def human(found: dict[str, Any], node: Node) -> str:
         lines.append("cleanly shut down: no")
     if "backing-filename" in found:
         name, full = found["backing-filename"], found["full-backing-filename"]
-        lines.append(f"backing file: {name}" + (f" (actual path: {full})" if full != name else ""))
+        lines.append(f"backing file: {printable(name)}" + (f" (actual path: {printable(full)})" if full != name else ""))
         if "backing-filename-format" in found:
-            lines.append(f"backing file format: {found['backing-filename-format']}")
+            lines.append(f"backing file format: {printable(found['backing-filename-format'])}")
     if "snapshots" in found:
         assert isinstance(node, Qcow2Node)
         lines.append(table(read_snapshots(node)[0]))
@@ -65,19 +66,30 @@ def human(found: dict[str, Any], node: Node) -> str:
     return "\n".join(lines)
 
 
+
+
+def _opened(args: Arguments, filename: str, fmt: str | None, first: bool) -> Node:
+    """An image alone; what another image calls its backing file may have any name."""
+    try:
+        return open_image(filename, fmt, image_opts=args.has("image-opts") and first, share=args.has("U"), backing=False,
+                          repair=False)  # fmt: skip
+    except ImgError as error:
+        raise error if first else ImgError(printable(str(error))) from None
+
+
 def run(args: Arguments) -> int:
     filename = args.filename()
     as_json, chain = args.json(), args.has("backing-chain")
     fmt = args.get("f")
     found: list[dict[str, Any]] = []
     texts: list[str] = []
-    seen: set[str] = set()
+    seen: set[object] = set()
     while True:
-        if filename in seen:
-            raise ImgError(f"Backing file '{filename}' creates an infinite loop.")
-        seen.add(filename)
-        with open_image(filename, fmt, image_opts=args.has("image-opts") and not found, share=args.has("U"), backing=False,
-                        repair=False) as node:  # fmt: skip
+        with _opened(args, filename, fmt, first=not found) as node:
+            here = {filename, *(identity(node.file) if node.file is not None else ())}
+            if here & seen:
+                raise ImgError(f"Backing file '{printable(filename)}' creates an infinite loop.")
+            seen |= here
             if args.has("image-opts") and not found:
                 filename = node.filename
             found.append(facts(node, filename))
@@ -86,7 +98,9 @@ def run(args: Arguments) -> int:
             break
         filename, fmt = found[-1]["full-backing-filename"], found[-1].get("backing-filename-format")
     if as_json:
-        print(json.dumps(found if chain else found[0], indent=4))
+        text = json.dumps(found if chain else found[0], ensure_ascii=False)
+        # Bytes that are no UTF-8 have no place in JSON.
+        print(json.dumps(json.loads(text.encode(errors="surrogateescape").decode(errors="replace")), indent=4))
     else:
         print("\n\n".join(texts))
     return 0

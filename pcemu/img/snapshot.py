@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pcemu.block.errors import BlockError
+from pcemu.block.errors import BlockError, printable
 from pcemu.block.qcow2 import snapshot as shots
 from pcemu.block.qcow2.snapshot import Snapshot
 from pcemu.qom.units import format_size
@@ -20,7 +20,7 @@ def line(row: Snapshot, shown_id: str | None = None) -> str:
     seconds, ms = row.vm_clock_ns // 10**9, row.vm_clock_ns // 10**6 % 1000
     clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{ms:03d}"
     icount = "" if row.icount == -1 else row.icount
-    ident, name = (text.encode(errors="surrogateescape").decode(errors="replace") for text in (shown_id or row.id, row.name))
+    ident, name = (printable(text) for text in (shown_id or row.id, row.name))
     return f"{ident:<9} {name:<16} {format_size(row.vm_state_size):>8}{date:>20}{clock:>13}{icount:>11}"
 
 

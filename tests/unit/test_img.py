@@ -334,3 +334,17 @@ def test_resize_with_places_for_all(img: Tool, mode: str, options: str) -> None:
         extents = json.loads(theirs("map", "--output=json", "--start-offset=512k", name)[1])
         assert all("offset" in extent and extent["depth"] == 0 for extent in extents), (name, extents)
     assert img("resize", "--shrink", "--preallocation=full", "p", "1M", status=1)
+
+
+@needs_qemu_img
+def test_names_in_an_image_cannot_do_harm_to_a_terminal(img: Tool) -> None:
+    qemu_img("create", "-q", "-f", "qcow2", "a.qcow2", "1M")
+    qemu_img("snapshot", "-c", "s\x1b[31m", "a.qcow2")
+    subprocess.run([b"qemu-img", b"rebase", b"-u", b"-b", b"b\xff\x1b[2J\n", b"-F", b"raw", b"a.qcow2"], check=True)
+    text = img("info", "a.qcow2")
+    assert "s\\x1b[31m" in text and "backing file: b\\xff\\x1b[2J\\n\n" in text and "\x1b" not in text
+    assert json.loads(img("info", "--output=json", "a.qcow2"))["backing-filename"] == "b\ufffd\x1b[2J\n"
+    for command in (("map",), ("info", "--backing-chain")):
+        assert "b\\xff\\x1b[2J\\n" in img(*command, "a.qcow2", status=1)
+    qemu_img("create", "-q", "-f", "qcow2", "-u", "-b", "./self.qcow2", "-F", "qcow2", "self.qcow2", "1M")
+    assert "creates an infinite loop" in img("info", "--backing-chain", "self.qcow2", status=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..errors import printable
 from . import bitmaps
 from .header import COMPRESSION_TYPES, CORRUPT, LAZY_REFCOUNTS
 from .image import Qcow2Node
@@ -39,6 +40,6 @@ def lines(items: Iterable[tuple[str, Any]], indent: str) -> list[str]:
             inner = value.items() if isinstance(value, dict) else ((f"[{index}]", one) for index, one in enumerate(value))
             found += [f"{indent}{name}:", *lines(inner, indent + "    ")]
         else:
-            text = {True: "true", False: "false"}[value] if isinstance(value, bool) else value
+            text = {True: "true", False: "false"}[value] if isinstance(value, bool) else printable(str(value))
             found.append(f"{indent}{name}: {text}")
     return found
