@@ -20,6 +20,22 @@ def _ringbufs(machine: Any, typed: str) -> Iterable[str]:
     return [name for name, found in machine.chardevs.items() if found.backend == "ringbuf"]
 
 
+def _backends(machine: Any, typed: str) -> Iterable[str]:
+    from pcemu.chardev import backend_names
+
+    return backend_names()
+
+
+def _netdev_types(machine: Any, typed: str) -> Iterable[str]:
+    from pcemu.net.options import BACKENDS
+
+    return BACKENDS
+
+
+def _cards(machine: Any, typed: str) -> Iterable[str]:
+    return [client.name for client in machine.net_clients if client.kind == "nic"]
+
+
 def _devices(machine: Any, typed: str) -> Iterable[str]:
     return machine.by_id
 
@@ -76,9 +92,11 @@ _ACTIONS = ("reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-n
 _Words = Callable[[Any, str], Iterable[str]]
 # command -> for each of its words what they may be
 WORDS: dict[str, tuple[_Words | tuple[str, ...], ...]] = {
-    "chardev-remove": (_chardevs,), "chardev-change": (_chardevs,), "chardev-send-break": (_chardevs,),
+    "chardev-add": (_backends,), "chardev-remove": (_chardevs,), "chardev-change": (_chardevs, _backends),
+    "chardev-send-break": (_chardevs,),
     "ringbuf_read": (_ringbufs,), "ringbuf_write": (_ringbufs,), "device_del": (_devices,), "object_del": (_objects,),
     "device_add": (lambda machine, typed: MODULES,), "object_add": (lambda machine, typed: OBJECTS,),
+    "netdev_add": (_netdev_types,), "announce_self": (_cards,), "drive_del": (_drives,),
     "netdev_del": (lambda machine, typed: machine.netdevs,), "set_link": (_net_clients, _ON_OFF), "block_resize": (_drives,),
     "info block": (_drives,), "qom-list": (_paths,), "qom-get": (_paths,), "qom-set": (_paths,), "info qom-tree": (_paths,),
     "info virtio-status": (_virtio,), "info virtio-queue-status": (_virtio,), "info virtio-queue-element": (_virtio,),

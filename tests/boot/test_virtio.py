@@ -76,19 +76,22 @@ def test_legacy_with_interrupts_by_wire(tmp_path: Path, echo: None) -> None:
 
 
 def test_hotplug(tmp_path: Path) -> None:
-    """A disk and a network card come and go through ACPI."""
+    """A disk and a network card come and go through ACPI, a serial port by virtio's own messages."""
     with open(tmp_path / "late", "wb") as file:
         file.write(b"I am late.")
         file.truncate(1 << 20)
     args = BASE % ("cloud", "amd64", "hotplug")
     args += " -drive if=none,id=d1,file={dir}/late,format=raw -netdev hubport,id=n1,hubid=1"
-    add = ("device_add virtio-blk-pci,drive=d1,id=hot0", "device_add virtio-net-pci,netdev=n1,id=hot1,mac=52:54:00:00:00:99")
+    args += " -device virtio-serial-pci -chardev file,id=c2,path={dir}/port"
+    add = ("device_add virtio-blk-pci,drive=d1,id=hot0", "device_add virtio-net-pci,netdev=n1,id=hot1,mac=52:54:00:00:00:99",
+           "device_add virtserialport,chardev=c2,name=late.port,id=hot2")  # fmt: skip
     step = [
         runner.Step("EXERCISE hotplug, please", MONITOR % "\n".join(add)),
-        runner.Step("EXERCISE unplug, please", MONITOR % "device_del hot0\ndevice_del hot1"),
+        runner.Step("EXERCISE unplug, please", MONITOR % "device_del hot0\ndevice_del hot1\ndevice_del hot2"),
     ]
-    lines = ["EXERCISE end", *(f"EXERCISE {what} OK" for what in ("hotplug-disk", "hotplug-card", "unplug"))]
+    lines = ["EXERCISE end", *(f"EXERCISE {what} OK" for what in ("hotplug-disk", "hotplug-card", "hotplug-port", "unplug"))]
     runner.run(runner.Case(name="hotplug", args=args, linux=True, step=step, lines=lines), FILES, tmp_path)
+    assert (tmp_path / "port").read_bytes() == b"I came late, too\n"
 
 
 @pytest.mark.parametrize("options", ["disable-legacy=on", "disable-modern=on"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,41 @@ def test_a_long_step_lets_others_work() -> None:
     answer = ask.door.run("clock_step 1000000000")
     assert not isinstance(answer, str)
     assert sum(1 for each in answer if each is None) >= 10
+
+
+WORDS = ("", "-1", "0", "1", "2", "4", "8", "0x10", "0x20", "0x40", "0x60", "0x70", "0xcf8", "0xffff", "0x10000", "0x1000",
+         "0x100000", "0xfffffffc", "0xfee00030", "0xfffffffffffffffc", "0xffffffffffffffff", "0x10000000000000000", "09", "010",
+         "zz", "0xzz", "0x", "0x0102", "0x01020304", "AQIDBA==", "====", "/machine", "/machine/unattached/device[1]",
+         "unnamed-gpio-in", "\0", "\u00e9", "x" * 300)  # fmt: skip
+VERBS = ("inb", "inw", "inl", "outb", "outw", "outl", "readb", "readw", "readl", "readq", "writeb", "writew", "writel", "writeq",
+         "read", "write", "memset", "b64read", "b64write", "endianness", "irq_intercept_in", "irq_intercept_out", "set_irq_in",
+         "module_load", "nonsense", "")  # fmt: skip
+
+
+def random_lines(seed: int, count: int) -> None:
+    """Any line has one answer, and the door stands open for the next one."""
+    choose = random.Random(seed)
+    bench = Bench()
+    bench.machine.add(I8254)
+    bench.machine.add(I8259, master=True)
+    for _ in range(count):
+        line = " ".join([choose.choice(VERBS), *(choose.choice(WORDS) for _ in range(choose.randrange(5)))])
+        if choose.randrange(10) == 0:
+            line = "".join(choose.choice(line + " \t0x") for _ in range(choose.randrange(40)))
+        assert bench(line).split(" ")[0] in ("OK", "FAIL"), line
+        if choose.randrange(20) == 0:
+            assert bench(f"clock_step {choose.randrange(1_000_000)}").startswith("OK ")
+    assert bench("endianness") == "OK little"
+
+
+def test_random_lines() -> None:
+    random_lines(1, 3000)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_more_random_lines(seed: int) -> None:
+    random_lines(seed, 100_000)
 
 
 def test_interrupt_lines() -> None:

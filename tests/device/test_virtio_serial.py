@@ -9,6 +9,7 @@ import pytest
 from device.virtio_driver import CONFIG, Rig
 
 from pcemu._core import engine
+from pcemu.machine.hotplug import add_device, remove_device
 from pcemu.qom import PcemuError
 from pcemu.testing.harness import FakeChardev, TestMachine
 
@@ -199,3 +200,40 @@ def test_ports_that_cannot_be(rig: SerialRig, kind: str, props: dict[str, Any], 
     rig2 = SerialRig(max_ports=2)
     with pytest.raises(PcemuError, match="Maximum port limit"):
         rig2.m.add("virtserialport")
+
+
+def test_ports_come_and_go(rig: SerialRig) -> None:
+    """device_add and device_del of ports; buffers that were taken are there for the next port of that number."""
+    opened(rig)
+    more = rig.m.add_chardev("c2")
+    port = add_device(rig.m, "virtserialport", {"chardev": "c2", "name": "late", "id": "p2", "nr": "2"})
+    assert rig.told() == [(2, ADD, 1, b"")]
+    rig.tell(2, PORT_READY, 1)
+    assert rig.told() == [(2, NAME, 1, b"late\0"), (2, OPEN, 1, b"")]
+    rig.tell(2, OPEN, 1)
+    reading, writing = rig.queues[6], rig.queues[7]
+    reading.add([], [16])
+    reading.kick()
+    assert more.can_receive() == 16                 # the buffer is taken, and nothing has come
+    more.blocked = True
+    writing.add([b"lost"], [])
+    writing.kick()
+    assert writing.used() == []
+    with pytest.raises(PcemuError, match="already exists by name late"):
+        add_device(rig.m, "virtserialport", {"name": "late"})
+    with pytest.raises(PcemuError, match="already exists at id 2"):
+        add_device(rig.m, "virtserialport", {"nr": "2"})
+    remove_device(rig.m, port)
+    assert rig.told() == [(2, REMOVE, 1, b"")] and len(writing.used()) == 1 and reading.used() == []
+    assert port not in rig.m.devices and 2 not in rig.dev.ports and more.owner == ""
+    again = add_device(rig.m, "virtserialport", {"chardev": "c2", "nr": "2"})
+    more.blocked = False
+    rig.told()
+    rig.tell(2, PORT_READY, 1)
+    rig.tell(2, OPEN, 1)
+    assert more.can_receive() == 16
+    more.on_input(b"hello")
+    assert [data for _, _, data in reading.used()] == [b"hello"]
+    writing.transfer([b"again"], [])
+    assert more.sent == b"again"
+    remove_device(rig.m, again)

@@ -241,6 +241,7 @@ def test_completion_of_arguments() -> None:
         ("trace-event pit_set_gate ", ["off", "on"]), ("device_add isa-ser", ["isa-serial"]), ("x 0 ", []),
         ("qom-list /machine/periph", ["/machine/peripheral", "/machine/peripheral-anon"]),
         ("qom-get /machine/peripheral/exit0 iob", ["iobase"]), ("sendkey ctrl-alt-del", ["ctrl-alt-delete"]),
+        ("netdev_add us", ["user"]), ("chardev-add nu", ["null"]), ("chardev-change r0 ringb", ["ringbuf"]),
         ("nonsense ", []), ("info nonsense ", []), ("qom-list /nope/", []),
     ):  # fmt: skip
         assert candidates(machine, line) == expected, line

@@ -33,6 +33,7 @@ class VirtioSerialBus(Bus):
     """What ports are plugged into."""
 
     type_name = "virtio-serial-bus"
+    hotpluggable = True
 
 
 class VirtioSerial(VirtioDevice):
@@ -122,6 +123,7 @@ class VirtioSerial(VirtioDevice):
 
     def remove(self, port: VirtioSerialPort) -> None:
         del self.ports[port.nr]
+        self.guard(self.output, self.outputs[port.nr])  # what was on its way to it
         self.tell(port.nr, PORT_REMOVE, 1)
 
     def buffers_came(self, queue: Virtqueue) -> None:
@@ -249,11 +251,25 @@ class VirtioSerialPort(Device):
 
     def unplug(self) -> None:
         if self._serial is not None:
+            self.set_guest_connected(False)
+            self._give_back()
             self.serial.remove(self)
             self._serial = None
         if self._chr is not None:
             self._chr.detach()
         super().unplug()
+
+    def _give_back(self) -> None:
+        """Buffers of the guest's, for the next port of that number."""
+        serial = self.serial
+        (reading, self._waiting), (writing, self._sending) = (self._waiting, None), (self._sending, None)
+        if reading is not None:
+            serial.inputs[self.nr].rewind(reading)
+        if writing is not None:
+            serial.guard(serial.outputs[self.nr].finish, writing[0])
+        if self.throttled:
+            self.throttled = False
+            serial.outputs[self.nr].suppress(False)
 
     def describe(self) -> list[str]:
         on = ("off", "on")
