@@ -4,7 +4,7 @@ The *front end* is whoever uses the stream inside the machine: it calls `write`/
 through the callbacks `on_input`, `can_receive`, `on_event` and `on_writable`. The *back end* is a subclass: it knows
 how to move bytes to and from the host (`_send`, and `_receive` for what came in).
 
-Output is collected and handed to the host once a slice (through the machine's event loop) or when a few KiB have
+Output is collected and handed to the host once a slice (through the machine's event loop) or when tens of KiB have
 gathered: a guest prints byte by byte, and one host call a byte would cost more than the byte's emulation.
 
 Back pressure. What a slow host side does not take is kept, and above `HIGH_WATER` bytes the stream is *blocked*:
@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 from pcemu.qom.errors import PcemuError
 
-FLUSH_SIZE = 4096          # hand output to the host at the latest when this much has gathered
+FLUSH_SIZE = 32768         # hand output to the host at the latest when this much has gathered
 HIGH_WATER = 256 * 1024    # above this much unsent output the stream is blocked ...
 LOW_WATER = 64 * 1024      # ... until it falls below this
 READ_SIZE = 4096
@@ -271,6 +271,7 @@ class FdChardev(Chardev):
         self.fd_in = -1
         self.fd_out = -1
         self._chunk = 0                 # most bytes handed to one write(); 0: not yet known
+        self._plain = False             # a regular file: it takes everything at once
         self._watching_in = False
         self._watching_out = False
         self._polling = False           # a source that cannot be watched (a plain file) is read in the loop
@@ -282,10 +283,11 @@ class FdChardev(Chardev):
             return len(data)
         if not self._chunk:
             # A pipe that polls writable has room for PIPE_BUF bytes; a terminal may wait on a long write.
-            self._chunk = MOST_AT_ONCE if stat.S_ISREG(os.fstat(fd).st_mode) else 1024
+            self._plain = stat.S_ISREG(os.fstat(fd).st_mode)
+            self._chunk = MOST_AT_ONCE if self._plain else 1024
         done = 0
         while done < len(data):
-            if not _writable(fd, 0.0):
+            if not self._plain and not _writable(fd, 0.0):
                 break
             try:
                 done += os.write(fd, data[done:done + self._chunk])
