@@ -451,6 +451,7 @@ cdef bint compile_again(Cpu* c, Block* b) noexcept nogil:
 cdef Op* h_jit(Cpu* c, Op* op) noexcept nogil:
     """Stands before the first op of a compiled block: run the code."""
     cdef s64 budget
+    cdef u64 end
     if UNLIKELY(c.mode & M_LIM and c.r[R_PC] + c.cur.nbytes - 1 > c.seg[CS].limit):
         return beyond_limit(c, op)
     if UNLIKELY(near_hole(c, c.r[R_PC]) or not unit_fits(c, c.cur)):
@@ -471,13 +472,14 @@ cdef Op* h_jit(Cpu* c, Op* op) noexcept nogil:
         return op[1].fn(c, op + 1)
     c.pgpc = page_pc(c, c.cur, c.r[R_PC])
     budget = c.budget + c.cur.unit_n
+    end = c.icount_end
     op = (<EnterFn>(c.m.code_rx + thunk_at[T_ENTER]))(c, c.cur.code)
     # what has been paid for and is not done yet, or not at all
     if op is not NULL:
         budget -= c.cur.ops + c.cur.n_ops - op - (op.fn == h_warm or op.fn == h_jit)
     elif c.exit == EXIT_FAULT or c.exit == EXIT_SINGLE:
         budget -= c.cur.ops + c.cur.n_ops - c.fault_op
-    c.m.calls[RETIRED] += <u64>(budget - c.budget)
+    c.m.calls[RETIRED] += <u64>(budget - c.budget) + c.icount_end - end     # (the quantum may have been cut short)
     return op
 
 

@@ -214,6 +214,16 @@ cdef inline bint alone(Cpu* c, Op* op, u64 addr, int size) noexcept nogil:
     return 0
 
 
+cdef void drop_code(Cpu* c, u64 addr, int size) noexcept nogil:
+    """Kill translated code. To go through a page's blocks can take microseconds: after some hundred times the quantum ends, here
+    and now (the count of instructions is icount_end - budget, and stays), as compiled loops look at nothing else."""
+    blocks.invalidate(c.m, addr, size)
+    c.toil += KILLING
+    if UNLIKELY(c.toil >= MUCH_TOIL and c.budget > 0 and c.lock_pass == LOCK_OFF):
+        c.icount_end -= <u64>c.budget
+        c.budget = 0
+
+
 cdef bint code_guard(Cpu* c, Op* op, u64 pa, int size) noexcept nogil:
     """Before a store to [pa, pa+size) inside a page: kill translated code there. False: re-run alone (the running block is hit)."""
     cdef Range* r = find_range(c.m, pa)
@@ -231,7 +241,7 @@ cdef bint code_guard(Cpu* c, Op* op, u64 pa, int size) noexcept nogil:
         return 1
     if not c.single and op is not NULL and in_running(c, addr, size):
         return alone(c, op, addr, size)
-    blocks.invalidate(c.m, addr, size)
+    drop_code(c, addr, size)
     return 1
 
 
@@ -251,7 +261,7 @@ cdef u8* code_page(Cpu* c, Op* op, u64 va, int size) noexcept nogil:
             if not c.single and op is not NULL and in_running(c, addr, size):
                 alone(c, op, addr, size)
                 return NULL
-            blocks.invalidate(c.m, addr, size)
+            drop_code(c, addr, size)
     elif pg.smc:
         pg.smc -= 1
     else:
@@ -328,7 +338,7 @@ cdef u8* store_place(Cpu* c, u64 va, u64 what) noexcept nogil:
         if blocks.has_code(c.m, addr, size) and blocks.touched(c.m, addr, size):
             if how & REFILL_GROUP or addr < unit.unit_hi and unit.unit_lo < addr + size:
                 return NULL
-            blocks.invalidate(c.m, addr, size)
+            drop_code(c, addr, size)
     elif pg.smc and not how & REFILL_GROUP:
         pg.smc -= 1
     else:

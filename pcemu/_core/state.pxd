@@ -377,7 +377,8 @@ cdef struct Debugger:       # what a debugger has asked of a CPU (debug.pxd)
 
 cdef enum:
     MUCH_TOIL = 1 << 17     # a tenth of a millisecond or more: elements of string instructions ...
-    TRANSLATING = 64        # ... or as many a translated instruction
+    TRANSLATING = 64        # ... or as many a translated instruction,
+    KILLING = 1024          # ... a store to translated code
 
 cdef struct Cpu:
     u64 r[18]

@@ -30,7 +30,7 @@ pytest.importorskip("pcemu._core.engine", reason="the core is not built")
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "examples"))
 import snippet
 
-QUANTUM, BARRAGE, MUCH_TOIL, TRANSLATING = 50_000, 5_000, 1 << 17, 64     # of the core
+QUANTUM, BARRAGE, MUCH_TOIL, TRANSLATING, KILLING = 50_000, 5_000, 1 << 17, 64, 1024     # of the core
 BYTES = 4 << 20
 BLOCKS = f"cld; mov esi, 0x100000; mov edi, 0x800000; mov ecx, {BYTES}; "
 
@@ -103,6 +103,23 @@ def test_translation_is_toil(make: Any) -> None:
     _, cpu = make(".fill 500000, 1, 0x40")
     assert cpu.run(1 << 40) == "halted"
     assert cpu.stats()["looks"] >= 500_000 * TRANSLATING // (MUCH_TOIL + 64 * TRANSLATING)
+
+
+def test_stores_to_code_are_toil(make: Any) -> None:
+    """A page of blocks of an instruction and a jump, run and overwritten, over and over."""
+    rounds = 30
+    _, cpu = make(f"""
+        mov ebp, {rounds}
+    1:  mov edi, 0x100000; mov ecx, 1000
+    2:  mov dword ptr [edi], 0x00eb40; add edi, 3; dec ecx; jnz 2b
+        mov byte ptr [edi], 0xc3
+        mov eax, 0x100000; call eax
+        dec ebp; jnz 1b""")
+    assert cpu.run(1 << 40) == "halted"
+    stats = cpu.stats()
+    assert cpu.icount == stats["instructions"] == 1 + rounds * (2 + 4000 + 1 + 2 + 2001 + 2) + 1
+    assert stats["compiled_retired"] <= cpu.icount
+    assert stats["looks"] >= rounds * 1000 * KILLING // (MUCH_TOIL + KILLING) // 2
 
 
 def test_a_halted_processor_waits_in_no_core(make: Any) -> None:
