@@ -53,6 +53,7 @@ class Graph:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     users: dict[str, str] = field(default_factory=dict)  # node name -> who has it
+    numbered: int = 0  # nodes without a name that a monitor was told of
     warn: Callable[[str], None] = lambda text: print(f"pcemu: warning: {text}", file=sys.stderr)
 
     def open(self, spec: Spec | str, inherited: Inherited = Inherited()) -> Node:

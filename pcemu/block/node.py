@@ -55,6 +55,7 @@ class Node:
         self.unmap = False  # discard() does something
         self.options: Any = None  # graph.Options it was opened with
         self.closed = False
+        self.number = 0  # in the name that monitors show, if it has no other
 
     # -- requests ---------------------------------------------------------------------------------------------
 

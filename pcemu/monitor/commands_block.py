@@ -73,6 +73,28 @@ def _user(machine: Any, backend: Any) -> Any:
     return None
 
 
+def _name(machine: Any, node: Any) -> str:
+    """A node's name; one that got none has a number, which it keeps."""
+    if not node.node_name and not node.number:
+        graph = _graph(machine)
+        graph.numbered += 1
+        node.number = graph.numbered
+    name: str = node.node_name or f"#block{node.number:03}"
+    return name
+
+
+def _nodes(machine: Any) -> Iterator[Any]:
+    """Every node below a back end, the newest back end first."""
+    seen: set[int] = set()
+    waiting = [backend.root for backend in _backends(machine)]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            waiting += reversed(list(node.children()))
+
+
 def _shown(machine: Any) -> Iterator[tuple[Any, Any]]:
     """Devices whose disk is gone (drive_del); what -drive made; then those of -blockdev's nodes that a device uses."""
     for device in machine.devices:
@@ -108,16 +130,14 @@ def _depth(node: Any) -> int:
     return 0 if node.backing is None else 1 + _depth(node.backing)
 
 
-def _node(node: Any, write_cache: bool = True) -> dict[str, Any]:
+def _node(machine: Any, node: Any, write_cache: bool = True) -> dict[str, Any]:
     common = getattr(node.options, "common", None)
     cache = {"writeback": write_cache, "direct": bool(common and common.direct), "no-flush": bool(common and common.no_flush)}
     zeroes = getattr(node.options, "detect_zeroes", "off")
     info: dict[str, Any] = {"file": node.filename, "ro": node.read_only, "drv": node.driver, "encrypted": False,
                             "backing_file_depth": _depth(node), "detect_zeroes": zeroes, "image": _image(node),
-                            "cache": cache, "write_threshold": 0}
+                            "cache": cache, "write_threshold": 0, "node-name": _name(machine, node)}
     info |= dict.fromkeys(("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)     # nothing is throttled
-    if node.node_name:
-        info["node-name"] = node.node_name
     if node.backing is not None:
         info["backing_file"] = node.backing.filename
     return info
@@ -128,16 +148,20 @@ def query_block(ctx: Context) -> list[dict[str, Any]]:
     listed = []
     for backend, device in _shown(ctx.machine):
         entry: dict[str, Any] = {"device": backend.id, "type": "unknown", "removable": False, "locked": False,
-                                 **({} if backend.gone else {"inserted": _node(backend.root, backend.write_cache)})}
+                                 **({} if backend.gone else {"inserted": _node(ctx.machine, backend.root, backend.write_cache)})}
         if device is not None:
             entry |= {"qdev": ctx.machine.path_of(device), "io-status": backend.io_status}
         listed.append(entry)
     return listed
 
 
-@command("info block", "verbose:-v,device:s?", params="[-v] [device]", help="show info of one block device or all block devices "
-         "(-v: show also the chain of images)")  # fmt: skip
-def info_block(ctx: Context, verbose: bool, device: str | None) -> str:
+@command("info block", "nodes:-n,verbose:-v,device:s?", params="[-n] [-v] [device]", help="show info of one block device or all "
+         "block devices (-n: show named nodes; -v: show also the chain of images)")  # fmt: skip
+def info_block(ctx: Context, nodes: bool, verbose: bool, device: str | None) -> str:
+    if nodes:
+        every = query_named_block_nodes(ctx)
+        return "\n".join(_show_inserted(info["node-name"], info, verbose) for info in every
+                         if device in (None, info["node-name"]))  # fmt: skip
     parts = []
     for entry in query_block(ctx):
         if "inserted" not in entry:
@@ -149,21 +173,25 @@ def info_block(ctx: Context, verbose: bool, device: str | None) -> str:
         if device is not None and device not in (entry["device"], node, entry.get("qdev")):
             continue
         name = f"{entry['device']} ({node})" if entry["device"] and node else entry["device"] or node
-        text = f"{name}: {inserted['file']} ({inserted['drv']}{', read-only' if inserted['ro'] else ''})\n"
-        if "qdev" in entry:
-            text += f"    Attached to:      {entry['qdev']}\n"
-        cache = inserted["cache"]
-        modes = ["writeback" if cache["writeback"] else "writethrough"]
-        modes += [word for key, word in (("direct", "direct"), ("no-flush", "ignore flushes")) if cache[key]]
-        text += f"    Cache mode:       {', '.join(modes)}\n"
-        if "backing_file" in inserted:
-            text += f"    Backing file:     {inserted['backing_file']} (chain depth: {inserted['backing_file_depth']})\n"
-        if inserted["detect_zeroes"] != "off":
-            text += f"    Detect zeroes:    {inserted['detect_zeroes']}\n"
-        if verbose:
-            text += "\nImages:\n" + _show_images(inserted["image"])
-        parts.append(text)
+        parts.append(_show_inserted(name, inserted, verbose, entry.get("qdev")))
     return "\n".join(parts)
+
+
+def _show_inserted(name: str, inserted: dict[str, Any], verbose: bool, qdev: str | None = None) -> str:
+    text = f"{name}: {inserted['file']} ({inserted['drv']}{', read-only' if inserted['ro'] else ''})\n"
+    if qdev is not None:
+        text += f"    Attached to:      {qdev}\n"
+    cache = inserted["cache"]
+    modes = ["writeback" if cache["writeback"] else "writethrough"]
+    modes += [word for key, word in (("direct", "direct"), ("no-flush", "ignore flushes")) if cache[key]]
+    text += f"    Cache mode:       {', '.join(modes)}\n"
+    if "backing_file" in inserted:
+        text += f"    Backing file:     {inserted['backing_file']} (chain depth: {inserted['backing_file_depth']})\n"
+    if inserted["detect_zeroes"] != "off":
+        text += f"    Detect zeroes:    {inserted['detect_zeroes']}\n"
+    if verbose:
+        text += "\nImages:\n" + _show_images(inserted["image"])
+    return text
 
 
 def _show_images(image: dict[str, Any]) -> str:
@@ -191,9 +219,10 @@ def _human(size: int) -> str:
     return f"{value:.3g} {unit}"
 
 
-@qmp_command("query-named-block-nodes", "flat?: bool", returns="[BlockDeviceInfo]", help="the nodes that have names")
+@qmp_command("query-named-block-nodes", "flat?: bool", returns="[BlockDeviceInfo]",
+             help="the block nodes: names of nodes that got none begin with #")
 def query_named_block_nodes(ctx: Context, flat: bool = False) -> list[dict[str, Any]]:
-    listed = [_node(node) for node in _graph(ctx.machine).nodes.values()]
+    listed = [_node(ctx.machine, node) for node in _nodes(ctx.machine)]
     if flat:
         for info in listed:
             info["image"].pop("backing-image", None)
@@ -228,8 +257,8 @@ def query_blockstats(ctx: Context, query_nodes: bool = False) -> list[dict[str, 
             entry["device"] = backend.id
         if device is not None:
             entry["qdev"] = ctx.machine.path_of(device)
-        if backend.node_name and not backend.gone:
-            entry["node-name"] = backend.node_name
+        if not backend.gone:
+            entry["node-name"] = _name(ctx.machine, backend.root)
         listed.append(entry)
     return listed
 
@@ -279,6 +308,8 @@ def blockdev_del(ctx: Context, node_name: str) -> None:
 
 def _find(ctx: Context, device: str | None, node_name: str | None) -> Any:
     backend = ctx.machine.drives.get(device or node_name)
+    if backend is None and node_name:
+        backend = next((each for each in _backends(ctx.machine) if _name(ctx.machine, each.root) == node_name), None)
     if backend is None:
         raise CommandError(f"Cannot find device='{(device or '')[:80]}' nor node-name='{(node_name or '')[:80]}'")
     return backend

@@ -88,7 +88,13 @@ def test_disks(driver: Driver, tmp_path: Path) -> None:
         "    Cache mode:       writeback"]
     assert "(null-co, read-only)\n" in driver.shell.run("info block dr")
     assert driver.run("query-block-jobs") == driver.run("query-jobs") == []
-    assert [node["node-name"] for node in driver.run("query-named-block-nodes", flat=True)] == ["n0"]
+    names = [node["node-name"] for node in driver.run("query-named-block-nodes", flat=True)]
+    assert sorted(names) == ["#block001", "#block002", "n0"]
+    assert drive["inserted"]["node-name"] == "#block001" and names == [
+        node["node-name"] for node in driver.run("query-named-block-nodes", flat=True)], "names stay"
+    assert [line for line in driver.shell.run("info block -n").splitlines() if line[:1] not in " "] == [
+        "#block001: null-co:// (null-co, read-only)", f"n0: {tmp_path}/disk (raw)", f"#block002: {tmp_path}/disk (file)"]
+    assert "read-only" in driver.error("block_resize", node_name="#block001", size=512)
 
 
 def test_a_qcow2_image(driver: Driver, tmp_path: Path) -> None:

@@ -171,6 +171,12 @@ def test_nothing_is_forgotten(both: tuple[Monitor, Monitor]) -> None:
     assert ours & ABSENT.keys() == set(), "there now: take it out of ABSENT, and into SAME or EXPLAINED"
 
 
+def test_nodes(both: tuple[Monitor, Monitor]) -> None:
+    """Nodes without a name have numbers: QEMU's are random."""
+    theirs, ours = (re.sub(r"#block\d+", "#block", monitor.run("info block -n")) for monitor in both)
+    assert ours == theirs and "#block: disk (file)\n" in ours
+
+
 # Features that only one of the two has.
 FEATURES_OTHER = {
     "VHOST_USER_F_PROTOCOL_FEATURES": "bit 30, a mark of broken drivers: not offered",
