@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import time
-
-from pcemu.block.errors import BlockError, printable
+from pcemu.block.errors import BlockError
 from pcemu.block.qcow2 import snapshot as shots
+from pcemu.block.qcow2.describe import SNAPSHOT_HEADER, snapshot_line
 from pcemu.block.qcow2.snapshot import Snapshot
-from pcemu.qom.units import format_size
 
 from .common import Arguments, ImgError, UsageError, need_qcow2, open_image
 
-HEADER = f"{'ID':<10}{'TAG':<17}{'VM SIZE':>8}{'DATE':>20}{'VM CLOCK':>13}{'ICOUNT':>11}"
-
-
-def line(row: Snapshot, shown_id: str | None = None) -> str:
-    """A snapshot's line below HEADER; `shown_id` in place of its own id."""
-    date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.date_ns // 10**9))
-    seconds, ms = row.vm_clock_ns // 10**9, row.vm_clock_ns // 10**6 % 1000
-    clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{ms:03d}"
-    icount = "" if row.icount == -1 else row.icount
-    ident, name = (printable(text) for text in (shown_id or row.id, row.name))
-    return f"{ident:<9} {name:<16} {format_size(row.vm_state_size):>8}{date:>20}{clock:>13}{icount:>11}"
-
 
 def table(rows: list[Snapshot]) -> str:
-    return "\n".join(["Snapshot list:", HEADER, *map(line, rows)])
+    return "\n".join(["Snapshot list:", SNAPSHOT_HEADER, *map(snapshot_line, rows)])
 
 
 def run(args: Arguments) -> int:

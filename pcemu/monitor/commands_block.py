@@ -381,7 +381,7 @@ def drive_del(ctx: Context, id: str) -> str:
 @command("info snapshots", help="show the currently saved VM snapshots")
 def info_snapshots(ctx: Context) -> str:
     from pcemu.block.qcow2 import snapshot as shots
-    from pcemu.img.snapshot import HEADER, line
+    from pcemu.block.qcow2.describe import SNAPSHOT_HEADER, snapshot_line
 
     writable = [backend for backend in _backends(ctx.machine) if not backend.read_only]
     images = [(backend, shots.read_snapshots(backend.root)[0]) for backend in writable if backend.root.driver == "qcow2"]
@@ -393,10 +393,10 @@ def info_snapshots(ctx: Context) -> str:
     everywhere = set.intersection(*names) if len(images) == len(writable) else set()
     text = "List of snapshots present on all disks:\n"
     common = [row for row in images[0][1] if row.name in everywhere]
-    text += "\n".join([HEADER, *(line(row, "--") for row in common)] if common else ["None"]) + "\n"
+    text += "\n".join([SNAPSHOT_HEADER, *(snapshot_line(row, "--") for row in common)] if common else ["None"]) + "\n"
     for backend, rows in images:
-        partial = [line(row) for row in rows if row.name not in everywhere]
+        partial = [snapshot_line(row) for row in rows if row.name not in everywhere]
         if partial:
             text += f"\nList of partial (non-loadable) snapshots on '{backend.id or backend.node_name}':\n"
-            text += "\n".join([HEADER, *partial]) + "\n"
+            text += "\n".join([SNAPSHOT_HEADER, *partial]) + "\n"
     return text
