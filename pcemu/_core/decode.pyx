@@ -183,346 +183,427 @@ cdef inline u8 regnum(u32 src, u32 kind, u32 mreg, u32 mrm, u32 opc, bint rex) n
     return <u8>n
 
 
-cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noexcept nogil:
-    cdef u32 i = 0
-    cdef u32 limit = avail if avail < 15 else 15
-    cdef bint x64 = (mode & M_CODE_MASK) == M_CODE64
-    cdef u32 seg = 255
-    cdef bint osz66 = 0, asz67 = 0
-    cdef u32 rexb = 0, osflags = 0, pclass = 0, mp = 0, opc, b, cls
-    cdef bint code32
-    cdef bint have_rex = 0, vex = 0
-    cdef u32 vvvv = 0, vl = 0
-    cdef u32 modrm = 0, mod = 3, mreg = 0, mrm = 0, rid, szidx, form = 0, asz, n, sib
-    cdef u32 base = R_ZERO, index = R_ZERO, scale = 0, immk
-    cdef s64 disp = 0
-    cdef bint riprel = 0
-    cdef const IsaRow* row
-    cdef u32 attr
-    cdef u16 h
-    cdef u32 defseg = DS
-    cdef u64 v
+cdef inline bint has_feat(Cpu* c, u32 n) noexcept nogil:
+    return (c.feat[n >> 6] >> (n & 63)) & 1
 
-    op.pcoff = <u16>pcoff
-    op.fneed = op.fdef = op.fundef = 0
-    op.jit = 0
-    op.imm = 0
-    # ---- prefixes
+
+cdef struct Scan:           # what is known of an instruction so far
+    const u8* p             # its bytes:
+    u32 i                   # ... so many are read,
+    u32 limit               # ... and so many there are, 15 at most
+    u32 mode
+    bint x64
+    u32 seg                 # of a prefix, or NO_SEG
+    bint osz66
+    bint asz67
+    u32 rex                 # the REX prefix, or what of VEX stands for it; its bits are B 1, X 2, R 4, W 8
+    bint have_rex
+    u32 flags               # OSZ_LOCK, OSZ_REP, OSZ_REPNE
+    bint vex
+    u32 vvvv
+    u32 vl
+    u32 pclass              # the prefix that is a part of the opcode: none, 66, F3, F2
+    u32 map                 # of isa_first
+    u32 opc
+    const IsaRow* row
+    u32 szidx               # log2 of the operand size
+    u32 asz                 # ... of the address size
+    u32 modrm
+    u32 reg                 # ModRM's register fields with their fourth bits
+    u32 rm
+    u32 form                # 1: the operand is in memory
+    u32 base
+    u32 index
+    u32 scale
+    u32 defseg              # where no prefix says
+    s64 disp
+    bint riprel
+
+cdef enum:
+    NO_SEG = 255
+
+# The steps that follow return 0 to go on, or else what decode() returns.
+
+
+cdef inline int ran_out(Scan* s, Op* op) noexcept nogil:
+    """More bytes are needed than there are: no instruction has more than 15."""
+    return stub(op, h_gp0, 15) if s.limit == 15 else DEC_MORE
+
+
+cdef inline int scan_prefixes(Scan* s, Op* op) noexcept nogil:
+    """Up to the first byte of the opcode, which is looked at and not yet counted as read."""
+    cdef u32 b, cls
     while True:
-        if i >= limit:
-            return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
-        b = p[i]
+        if s.i >= s.limit:
+            return ran_out(s, op)
+        b = s.p[s.i]
         cls = prefix_class[b]
-        if cls == PX_NONE or (cls == PX_REX and not x64):
-            break
-        i += 1
+        if cls == PX_NONE or (cls == PX_REX and not s.x64):
+            return 0
+        s.i += 1
         if cls == PX_REX:
-            rexb = b
-            have_rex = 1
+            s.rex = b
+            s.have_rex = 1
             continue
-        rexb = 0                     # a REX prefix that is not the last one is ignored
-        have_rex = 0
+        s.rex = 0                    # a REX prefix that is not the last one is ignored
+        s.have_rex = 0
         if cls == PX_SEG:
-            if not x64 or b >= 0x64:
-                seg = prefix_seg[b]
+            if not s.x64 or b >= 0x64:
+                s.seg = prefix_seg[b]
         elif cls == PX_OSZ:
-            osz66 = 1
+            s.osz66 = 1
         elif cls == PX_ASZ:
-            asz67 = 1
+            s.asz67 = 1
         elif cls == PX_LOCK:
-            osflags |= OSZ_LOCK
+            s.flags |= OSZ_LOCK
         elif cls == PX_REP:
-            osflags = (osflags & ~OSZ_REPNE) | OSZ_REP
+            s.flags = (s.flags & ~<u32>OSZ_REPNE) | OSZ_REP
         else:
-            osflags = (osflags & ~OSZ_REP) | OSZ_REPNE
-    # ---- opcode
-    opc = b
-    i += 1
-    if opc == 0x0F:
-        if i >= limit:
-            return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
-        opc = p[i]
-        i += 1
-        mp = 1
-        if opc == 0x38 or opc == 0x3A:
-            mp = 2 if opc == 0x38 else 3
-            if i >= limit:
-                return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
-            opc = p[i]
-            i += 1
-    elif (opc == 0xC4 or opc == 0xC5) and (mode & M_PE) and not (mode & M_VM):
-        if i >= limit:
-            return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
-        if x64 or p[i] >= 0xC0:
-            vex = 1
-            if have_rex or osz66 or osflags:
-                return stub(op, h_ud, i)
-            if i + (2 if opc == 0xC4 else 1) >= limit:
-                return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
-            b = p[i]
-            i += 1
-            rexb = 0x40 | ((~b >> 5) & 4)                 # R
-            mp = 5
-            if opc == 0xC4:
-                rexb |= (~b >> 5) & 3                      # X B
-                mp = 4 + (b & 31)
-                b = p[i]
-                i += 1
-                rexb |= (b >> 4) & 8                       # W
-                if mp < 5 or mp > 7:
-                    return stub(op, h_ud, i)
-                if b & 0x80:
-                    mp += 4
-            vvvv = (~b >> 3) & 15
-            if not x64:
-                rexb &= 0x48
-            vl = (b >> 2) & 1
-            pclass = b & 3
-            opc = p[i]
-            i += 1
-    if not vex:
-        pclass = 3 if osflags & OSZ_REPNE else 2 if osflags & OSZ_REP else 1 if osz66 else 0
-    # ---- table
-    rid = isa_first[x64][mp][opc]
+            s.flags = (s.flags & ~<u32>OSZ_REP) | OSZ_REPNE
+
+
+cdef inline int scan_vex(Scan* s, Op* op) noexcept nogil:
+    """Behind C4 or C5 (SDM vol. 2, 2.3.5)."""
+    cdef u32 b
+    s.vex = 1
+    if s.have_rex or s.osz66 or s.flags:
+        return stub(op, h_ud, s.i)
+    if s.i + (2 if s.opc == 0xC4 else 1) >= s.limit:
+        return ran_out(s, op)
+    b = s.p[s.i]
+    s.i += 1
+    s.rex = 0x40 | ((~b >> 5) & 4)              # R
+    s.map = 5
+    if s.opc == 0xC4:
+        s.rex |= (~b >> 5) & 3                  # X B
+        s.map = 4 + (b & 31)
+        b = s.p[s.i]
+        s.i += 1
+        s.rex |= (b >> 4) & 8                   # W
+        if s.map < 5 or s.map > 7:
+            return stub(op, h_ud, s.i)
+        if b & 0x80:
+            s.map += 4
+    s.vvvv = (~b >> 3) & 15
+    if not s.x64:
+        s.rex &= 0x48
+    s.vl = (b >> 2) & 1
+    s.pclass = b & 3
+    s.opc = s.p[s.i]
+    s.i += 1
+    return 0
+
+
+cdef inline int scan_opcode(Scan* s, Op* op) noexcept nogil:
+    """Map, opcode and mandatory prefix; of a VEX prefix all its fields."""
+    s.opc = s.p[s.i]
+    s.i += 1
+    if s.opc == 0x0F:
+        if s.i >= s.limit:
+            return ran_out(s, op)
+        s.opc = s.p[s.i]
+        s.i += 1
+        s.map = 1
+        if s.opc == 0x38 or s.opc == 0x3A:
+            s.map = 2 if s.opc == 0x38 else 3
+            if s.i >= s.limit:
+                return ran_out(s, op)
+            s.opc = s.p[s.i]
+            s.i += 1
+    elif (s.opc == 0xC4 or s.opc == 0xC5) and (s.mode & M_PE) and not (s.mode & M_VM):
+        if s.i >= s.limit:
+            return ran_out(s, op)
+        if s.x64 or s.p[s.i] >= 0xC0:           # else LES and LDS
+            return scan_vex(s, op)
+    s.pclass = 3 if s.flags & OSZ_REPNE else 2 if s.flags & OSZ_REP else 1 if s.osz66 else 0
+    return 0
+
+
+cdef inline int find_row(Cpu* c, Scan* s, Op* op) noexcept nogil:
+    """The table's row, where need be by mandatory prefix and ModRM, which stays unread; of a processor that has it."""
+    cdef u32 rid = isa_first[s.x64][s.map][s.opc]
+    cdef u32 sub, n
     if rid & 0x8000:
-        b = rid & 0x7FFF
-        if i < limit:
-            modrm = p[i]
+        sub = rid & 0x7FFF
+        if s.i < s.limit:
+            s.modrm = s.p[s.i]
         else:
             # no more bytes: fine where prefixes alone decide (NOP and PAUSE have no ModRM)
-            n = isa_sub[b][pclass * 16]
+            n = isa_sub[sub][s.pclass * 16]
             if n == 0 or n & 0x8000 or isa_rows[n].attr & A_MODRM:
-                return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
-        n = ((modrm >> 6) == 3) * 8 + ((modrm >> 3) & 7)
-        rid = isa_sub[b][pclass * 16 + n]
+                return ran_out(s, op)
+        n = ((s.modrm >> 6) == 3) * 8 + ((s.modrm >> 3) & 7)
+        rid = isa_sub[sub][s.pclass * 16 + n]
         if rid & 0x8000:
-            rid = isa_rm[rid & 0x7FFF][modrm & 7]
-        if rid and pclass and not vex and isa_rows[rid].feat and not has_feat(c, isa_rows[rid].feat - 1):
+            rid = isa_rm[rid & 0x7FFF][s.modrm & 7]
+        if rid and s.pclass and not s.vex and isa_rows[rid].feat and not has_feat(c, isa_rows[rid].feat - 1):
             # the prefixed form is not there: older processors ignore the prefix (TZCNT is BSF)
-            rid = isa_sub[b][n]
+            rid = isa_sub[sub][n]
             if rid & 0x8000:
-                rid = isa_rm[rid & 0x7FFF][modrm & 7]
+                rid = isa_rm[rid & 0x7FFF][s.modrm & 7]
             if isa_rows[rid].attr & A_NP:
                 rid = 0
     if rid == 0:
-        return stub(op, h_ud, i)
-    row = &isa_rows[rid]
-    attr = row.attr
+        return stub(op, h_ud, s.i)
+    s.row = &isa_rows[rid]
     op.kind = <u16>rid
-    if row.feat and not has_feat(c, row.feat - 1):
-        return stub(op, h_ud, i)
-    # ---- operand and address size
-    if x64:
-        asz = 2 if asz67 else 3
-        if attr & A_F64:
-            szidx = 3
-        elif rexb & 8:
-            szidx = 3
-        elif osz66:
-            szidx = 1
-        elif attr & A_D64:
-            szidx = 3
+    if s.row.feat and not has_feat(c, s.row.feat - 1):
+        return stub(op, h_ud, s.i)
+    return 0
+
+
+cdef inline void find_sizes(Scan* s) noexcept nogil:
+    """Operand and address size."""
+    cdef u32 attr = s.row.attr
+    cdef bint code32
+    if s.x64:
+        s.asz = 2 if s.asz67 else 3
+        if attr & A_F64 or s.rex & 8:
+            s.szidx = 3
+        elif s.osz66:
+            s.szidx = 1
         else:
-            szidx = 2
+            s.szidx = 3 if attr & A_D64 else 2
     else:
-        code32 = (mode & M_CODE_MASK) == M_CODE32
-        szidx = 2 if code32 != osz66 else 1
-        asz = 2 if code32 != asz67 else 1
-    if row.size < 4:
-        szidx = row.size
-    elif row.size == 5:
-        szidx = 3 if (rexb & 8) and x64 else 2
-    # ---- ModRM, SIB, displacement
-    if attr & A_MODRM:
-        if i >= limit:
-            return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
-        modrm = p[i]
-        i += 1
-        mod = modrm >> 6
-        mreg = ((modrm >> 3) & 7) | ((rexb & 4) << 1)
-        mrm = modrm & 7
-        if mod == 3 or attr & A_FORCE_REG:
-            mrm |= (rexb & 1) << 3
-        else:
-            form = 1
-            n = 0
-            if asz == 1:
-                base = base16[mrm]
-                index = index16[mrm]
-                if mod == 0 and mrm == 6:
-                    base = R_ZERO
-                    n = 2
-                elif mod == 1:
-                    n = 1
-                elif mod == 2:
-                    n = 2
-                if base == RBP:
-                    defseg = SS
-            else:
-                base = mrm
-                if mrm == 4:
-                    if i >= limit:
-                        return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
-                    sib = p[i]
-                    i += 1
-                    scale = sib >> 6
-                    index = ((sib >> 3) & 7) | ((rexb & 2) << 2)
-                    if attr & A_VSIB:                  # a vector register; the handler adds it
-                        op.is4 = <u8>index
-                        index = R_ZERO
-                    elif index == 4:
-                        index = R_ZERO
-                        scale = 0
-                    base = sib & 7
-                    if base == 5 and mod == 0:
-                        base = R_ZERO
-                        n = 4
-                    else:
-                        if base == RSP or base == RBP:
-                            defseg = SS
-                        base |= (rexb & 1) << 3
-                        if base >= 8:
-                            defseg = DS
-                elif mrm == 5 and mod == 0:
-                    n = 4
-                    base = R_ZERO
-                    riprel = x64
-                else:
-                    if mrm == RBP:
-                        defseg = SS
-                    base |= (rexb & 1) << 3
-                    if base >= 8:
-                        defseg = DS
-                if mod == 1:
-                    n = 1
-                elif mod == 2:
-                    n = 4
-            if n:
-                if i + n > limit:
-                    return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
-                disp = <s64>sext(fetch(p + i, n), n)
-                i += n
-    # ---- immediate
-    immk = row.imm
-    if immk != IMM_NONE:
-        n = 0
-        if immk == IMM_IB or immk == IMM_IBS or immk == IMM_JB or immk == IMM_L or immk == IMM_IBL:
-            n = 1
-        elif immk == IMM_IW:
+        code32 = (s.mode & M_CODE_MASK) == M_CODE32
+        s.szidx = 2 if code32 != s.osz66 else 1
+        s.asz = 2 if code32 != s.asz67 else 1
+    if s.row.size < 4:
+        s.szidx = s.row.size
+    elif s.row.size == 5:
+        s.szidx = 3 if (s.rex & 8) and s.x64 else 2
+
+
+cdef inline int scan_modrm(Scan* s, Op* op) noexcept nogil:
+    """ModRM, SIB and displacement."""
+    cdef u32 mod, sib, n = 0
+    if s.i >= s.limit:
+        return ran_out(s, op)
+    s.modrm = s.p[s.i]
+    s.i += 1
+    mod = s.modrm >> 6
+    s.reg = ((s.modrm >> 3) & 7) | ((s.rex & 4) << 1)
+    s.rm = s.modrm & 7
+    if mod == 3 or s.row.attr & A_FORCE_REG:
+        s.rm |= (s.rex & 1) << 3
+        return 0
+    s.form = 1
+    if s.asz == 1:
+        s.base = base16[s.rm]
+        s.index = index16[s.rm]
+        if mod == 0 and s.rm == 6:
+            s.base = R_ZERO
             n = 2
-        elif immk == IMM_IZ or immk == IMM_JZ:
-            n = 2 if szidx == 1 else 4
-        elif immk == IMM_IV:
-            n = 1 << szidx
-        elif immk == IMM_O:
-            n = 1 << asz
-        elif immk == IMM_A:
-            n = 4 if szidx == 1 else 6
-        elif immk == IMM_IWIB:
-            n = 3
-        elif immk == IMM_ONE:
-            op.imm = 1
-        if n:
-            if i + n > limit:
-                return stub(op, h_gp0, 15) if limit == 15 else DEC_MORE
-            if immk == IMM_A:
-                v = fetch(p + i, n - 2)
-                op.imm = v | (<u64>fetch(p + i + n - 2, 2) << 32)
-            elif immk == IMM_IWIB:
-                op.imm = fetch(p + i, 2) | (<u64>p[i + 2] << 16)
-            else:
-                op.imm = fetch(p + i, n)
-                if immk == IMM_IBS or immk == IMM_JB or immk == IMM_IZ or immk == IMM_JZ:
-                    op.imm = sext(op.imm, n)
-                elif immk == IMM_L or immk == IMM_IBL:
-                    op.is4 = <u8>((op.imm >> 4) & (15 if x64 else 7))
-            i += n
-        if immk == IMM_JB or immk == IMM_JZ:
-            op.imm += pcoff + i
-    # ---- fields
-    op.reg = regnum(row.place[form][0], row.place[form][1], mreg, mrm, (opc & 7) | ((rexb & 1) << 3), have_rex)
-    op.rm = regnum(row.place[form][2], row.place[form][3], mreg, mrm, (opc & 7) | ((rexb & 1) << 3), have_rex)
-    op.vvvv = <u8>(vvvv if x64 else vvvv & 7)
-    op.base = <u8>base
-    op.index = <u8>index
-    op.scale = <u8>(scale | (asz << 2))
-    op.length = <u8>i
-    op.osz = <u8>(szidx | (vl << 2) | osflags)
+        elif mod:
+            n = mod
+        if s.base == RBP:
+            s.defseg = SS
+    else:
+        s.base = s.rm
+        if s.rm == 4:
+            if s.i >= s.limit:
+                return ran_out(s, op)
+            sib = s.p[s.i]
+            s.i += 1
+            s.scale = sib >> 6
+            s.index = ((sib >> 3) & 7) | ((s.rex & 2) << 2)
+            if s.row.attr & A_VSIB:             # a vector register; the handler adds it
+                op.is4 = <u8>s.index
+                s.index = R_ZERO
+            elif s.index == 4:
+                s.index = R_ZERO
+                s.scale = 0
+            s.base = sib & 7
+        if mod == 0 and s.base == 5:            # no base
+            s.base = R_ZERO
+            n = 4
+            s.riprel = s.x64 and s.rm == 5
+        else:
+            if s.base == RSP or s.base == RBP:
+                s.defseg = SS
+            s.base |= (s.rex & 1) << 3
+            if s.base >= 8:
+                s.defseg = DS
+        if mod:
+            n = 1 if mod == 1 else 4
+    if n:
+        if s.i + n > s.limit:
+            return ran_out(s, op)
+        s.disp = <s64>sext(fetch(s.p + s.i, n), n)
+        s.i += n
+    return 0
+
+
+cdef inline int scan_immediate(Scan* s, Op* op, u32 pcoff) noexcept nogil:
+    cdef u32 kind = s.row.imm, n = 0
+    cdef const u8* at = s.p + s.i
+    if kind == IMM_IB or kind == IMM_IBS or kind == IMM_JB or kind == IMM_L or kind == IMM_IBL:
+        n = 1
+    elif kind == IMM_IW:
+        n = 2
+    elif kind == IMM_IZ or kind == IMM_JZ:
+        n = 2 if s.szidx == 1 else 4
+    elif kind == IMM_IV:
+        n = 1 << s.szidx
+    elif kind == IMM_O:
+        n = 1 << s.asz
+    elif kind == IMM_A:
+        n = 4 if s.szidx == 1 else 6
+    elif kind == IMM_IWIB:
+        n = 3
+    elif kind == IMM_ONE:
+        op.imm = 1
+    if n:
+        if s.i + n > s.limit:
+            return ran_out(s, op)
+        s.i += n
+        if kind == IMM_A:
+            op.imm = fetch(at, n - 2) | (<u64>fetch(at + n - 2, 2) << 32)
+        elif kind == IMM_IWIB:
+            op.imm = fetch(at, 2) | (<u64>at[2] << 16)
+        else:
+            op.imm = fetch(at, n)
+            if kind == IMM_IBS or kind == IMM_JB or kind == IMM_IZ or kind == IMM_JZ:
+                op.imm = sext(op.imm, n)
+            elif kind == IMM_L or kind == IMM_IBL:
+                op.is4 = <u8>((op.imm >> 4) & (15 if s.x64 else 7))
+    if kind == IMM_JB or kind == IMM_JZ:
+        op.imm += pcoff + s.i
+    return 0
+
+
+cdef inline void fill(Scan* s, Op* op, u32 pcoff) noexcept nogil:
+    """The op's fields but imm, is4 and kind, which are there, and its handler."""
+    cdef const IsaRow* row = s.row
+    cdef const u8* place = row.place[s.form]
+    cdef u32 opc_reg = (s.opc & 7) | ((s.rex & 1) << 3)
+    op.reg = regnum(place[0], place[1], s.reg, s.rm, opc_reg, s.have_rex)
+    op.rm = regnum(place[2], place[3], s.reg, s.rm, opc_reg, s.have_rex)
+    op.vvvv = <u8>(s.vvvv if s.x64 else s.vvvv & 7)
+    op.base = <u8>s.base
+    op.index = <u8>s.index
+    op.scale = <u8>(s.scale | (s.asz << 2))
+    op.length = <u8>s.i
+    op.osz = <u8>(s.szidx | (s.vl << 2) | s.flags)
     op.fneed = row.fneed
     op.fdef = row.fdef
     op.fundef = row.fundef
     op.props = OP_MAYFAULT
-    if attr & A_END:
+    if row.attr & A_END:
         op.props |= OP_END
-    if attr & A_TIME:
+    if row.attr & A_TIME:
         op.props |= OP_TIME
-    if attr & A_PRIV:
+    if row.attr & A_PRIV:
         op.props |= OP_PRIV
-    if x64:
-        op.seg = <u8>(seg if seg != 255 else SEG_FLAT)
-        op.am = AM_FLAT64 if asz == 3 else AM_GENERAL
+    if s.x64:
+        op.seg = <u8>(s.seg if s.seg != NO_SEG else SEG_FLAT)
+        op.am = AM_FLAT64 if s.asz == 3 else AM_GENERAL
     else:
-        op.seg = <u8>(seg if seg != 255 else defseg)
+        op.seg = <u8>(s.seg if s.seg != NO_SEG else s.defseg)
         # code segments are never writable and may not be readable
-        op.am = AM_FLAT32 if (asz == 2 and (mode & M_FLAT) and op.seg < FS and op.seg != CS) else AM_GENERAL
-    if mode & M_AC:
+        op.am = AM_FLAT32 if (s.asz == 2 and (s.mode & M_FLAT) and op.seg < FS and op.seg != CS) else AM_GENERAL
+    if s.mode & M_AC:
         op.am = AM_GENERAL
-    if riprel:
+    if s.riprel:
         op.base = R_PC
-        disp += pcoff + i
-        if disp > 0x7fffffff:
+        s.disp += pcoff + s.i
+        if s.disp > 0x7fffffff:
             op.am = AM_GENERAL
             op.scale |= 16              # the displacement lost 2^32
-            disp -= <s64>1 << 32
-    op.disp = <s32>disp
-    # ---- rules of the mode
-    if osflags & OSZ_LOCK and (not (attr & A_LOCK) or not form):
-        return stub(op, h_ud, i)
-    if vex:
-        if attr & A_VEX_L0 and vl or attr & A_VEX_L1 and not vl:
-            return stub(op, h_ud, i)
-        if not row.place[form][4] and vvvv:
-            return stub(op, h_ud, i)
-        if attr & A_AVX2_L1 and vl and not has_feat(c, ISA_FEAT_AVX2):
-            return stub(op, h_ud, i)
-        if attr & A_VSIB and (not form or mrm != 4 or asz == 1 or op.reg == op.is4 or op.vvvv == op.is4 or op.reg == op.vvvv):
-            return stub(op, h_ud, i)
-        if attr & A_AVX:
-            if not (mode & M_AVX) or not (mode & M_OSXSAVE):
-                return stub(op, h_ud, i)
-            if mode & M_TS:
-                return stub(op, h_nm, i)
-    if attr & (A_FPU | A_MMX | A_SSE | A_WAIT | A_PE | A_PRIV):
-        if attr & A_FPU:
-            if mode & (M_EM | M_TS):
-                return stub(op, h_nm, i)
-            op.imm = (opc & 7) << 8 | modrm        # as the x87 opcode register holds it
-        if attr & A_WAIT and (mode & M_MP) and (mode & M_TS):
-            return stub(op, h_nm, i)
-        if attr & A_MMX:
-            if mode & M_EM:
-                return stub(op, h_ud, i)
-            if mode & M_TS:
-                return stub(op, h_nm, i)
-        if attr & A_SSE:
-            if mode & M_EM or not (mode & M_OSFXSR):
-                return stub(op, h_ud, i)
-            if mode & M_TS:
-                return stub(op, h_nm, i)
-        if attr & A_PE and (not (mode & M_PE) or mode & M_VM):
-            return stub(op, h_ud, i)
-        if attr & A_PRIV and (mode >> M_CPL_SHIFT) & 3:
-            return stub(op, h_gp0, i)
-    h = row.h[form][vl if row.size == BY_LENGTH else szidx]
+            s.disp -= <s64>1 << 32
+    op.disp = <s32>s.disp
+
+
+cdef inline OpFn vex_fault(Cpu* c, Scan* s, Op* op) noexcept nogil:
+    """What a VEX-coded instruction raises before it looks at its operands; NULL: nothing."""
+    cdef u32 attr = s.row.attr
+    if attr & A_VEX_L0 and s.vl or attr & A_VEX_L1 and not s.vl:
+        return h_ud
+    if not s.row.place[s.form][4] and s.vvvv:
+        return h_ud
+    if attr & A_AVX2_L1 and s.vl and not has_feat(c, ISA_FEAT_AVX2):
+        return h_ud
+    if attr & A_VSIB and (not s.form or s.rm != 4 or s.asz == 1 or op.reg == op.is4 or op.vvvv == op.is4 or op.reg == op.vvvv):
+        return h_ud
+    if attr & A_AVX:
+        if not (s.mode & M_AVX) or not (s.mode & M_OSXSAVE):
+            return h_ud
+        if s.mode & M_TS:
+            return h_nm
+    return NULL
+
+
+cdef inline OpFn mode_fault(Scan* s) noexcept nogil:
+    """... what one raises that the present mode forbids, by the attributes of its row."""
+    cdef u32 attr = s.row.attr
+    cdef u32 mode = s.mode
+    if attr & A_FPU and mode & (M_EM | M_TS):
+        return h_nm
+    if attr & A_WAIT and (mode & M_MP) and (mode & M_TS):
+        return h_nm
+    if attr & A_MMX:
+        if mode & M_EM:
+            return h_ud
+        if mode & M_TS:
+            return h_nm
+    if attr & A_SSE:
+        if mode & M_EM or not (mode & M_OSFXSR):
+            return h_ud
+        if mode & M_TS:
+            return h_nm
+    if attr & A_PE and (not (mode & M_PE) or mode & M_VM):
+        return h_ud
+    if attr & A_PRIV and (mode >> M_CPL_SHIFT) & 3:
+        return h_gp0
+    return NULL
+
+
+cdef int decode(Cpu* c, u32 mode, const u8* p, u32 avail, u32 pcoff, Op* op) noexcept nogil:
+    cdef Scan s
+    cdef OpFn fault_ = NULL
+    cdef int end
+    cdef u16 h
+    memset(&s, 0, sizeof(Scan))
+    s.p = p
+    s.limit = avail if avail < 15 else 15
+    s.mode = mode
+    s.x64 = (mode & M_CODE_MASK) == M_CODE64
+    s.seg = NO_SEG
+    s.base = s.index = R_ZERO
+    s.defseg = DS
+    op.pcoff = <u16>pcoff
+    op.fneed = op.fdef = op.fundef = 0
+    op.jit = 0
+    op.imm = 0
+    end = scan_prefixes(&s, op) or scan_opcode(&s, op) or find_row(c, &s, op)
+    if end:
+        return end
+    find_sizes(&s)
+    if s.row.attr & A_MODRM:
+        end = scan_modrm(&s, op)
+        if end:
+            return end
+    if s.row.imm != IMM_NONE:
+        end = scan_immediate(&s, op, pcoff)
+        if end:
+            return end
+    fill(&s, op, pcoff)
+    if s.flags & OSZ_LOCK and (not (s.row.attr & A_LOCK) or not s.form):
+        return stub(op, h_ud, s.i)
+    if s.vex:
+        fault_ = vex_fault(c, &s, op)
+    if fault_ == NULL and s.row.attr & (A_FPU | A_MMX | A_SSE | A_WAIT | A_PE | A_PRIV):
+        fault_ = mode_fault(&s)
+        if s.row.attr & A_FPU:
+            op.imm = (s.opc & 7) << 8 | s.modrm     # as the x87 opcode register holds it
+    if fault_ != NULL:
+        return stub(op, fault_, s.i)
+    h = s.row.h[s.form][s.vl if s.row.size == BY_LENGTH else s.szidx]
     if h == 0 or handlers[h] == NULL:
-        return stub(op, h_ud, i)
+        return stub(op, h_ud, s.i)
     op.fn = handlers[h]
     op.jit = <u64>h << 48
-    return <int>i
-
-
-cdef inline bint has_feat(Cpu* c, u32 n) noexcept nogil:
-    return (c.feat[n >> 6] >> (n & 63)) & 1
+    return <int>s.i
 
 
 cdef str handler_name(int n):
