@@ -107,7 +107,7 @@ cdef class PortLatch:
         if self.state.taken:
             raise RuntimeError("collect() with writes waiting")
         self.state.sink = <u8>offset
-        self.state.room = min(count, LATCH_WRITES)
+        self.state.room = min(count, <u32>LATCH_WRITES)
         self.state.within = within
         if on_written is not None:
             self.on_written = on_written
