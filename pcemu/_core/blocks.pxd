@@ -2,6 +2,7 @@
 from pcemu._core.state cimport *
 
 cdef Block* find_block(Mach* m, u64 addr, u32 mode) noexcept nogil
+cdef Block** grave(Mach* m, Block* b) noexcept nogil
 cdef Block* new_block(Mach* m, u32 max_ops) noexcept nogil      # NULL: the arena is full, flush_all() and try again
 cdef void commit_block(Mach* m, Block* b, u32 n_ops) noexcept nogil
 cdef void invalidate(Mach* m, u64 addr, u64 size) noexcept nogil     # kill the blocks that overlap [addr, addr + size)

@@ -34,6 +34,11 @@ cdef inline u64 slot(Mach* m, u64 addr, u32 mode) noexcept nogil:
     return (h >> 40) & m.hash_mask
 
 
+cdef Block** grave(Mach* m, Block* b) noexcept nogil:
+    """Where the dead block at b's place is remembered, if it was compiled; or another one."""
+    return &m.graves[slot(m, b.addr, b.mode) & 1023]
+
+
 cdef Block* find_block(Mach* m, u64 addr, u32 mode) noexcept nogil:
     cdef Block* b = m.hash[slot(m, addr, mode)]
     while b is not NULL:
@@ -101,6 +106,7 @@ cdef void kill(Mach* m, PageInfo* pg, Block* b) noexcept nogil:
     b.n = N_DEAD
     if b.head is not NULL:
         (<u32*>b.head)[0] = N_DEAD      # compiled code pays this much: never
+        grave(m, b)[0] = b
         if <s32>(<u32>m.now - b.count) >= <s32>(SHORT_LIFE * b.unit_n):     # (what was paid for may not have been retired)
             pg.heat = FRESH_HEAT
         elif pg.heat < m.heat:
@@ -174,6 +180,7 @@ cdef void flush_all(Mach* m) noexcept nogil:
     cdef PageInfo* pg
     if m.arena_used:
         memset(m.hash, 0, (m.hash_mask + 1) * sizeof(Block*))
+        memset(m.graves, 0, sizeof(m.graves))
     if m.n_code_pages > n_pages >> 5:
         for i in range(n_pages):
             if m.pages[i].next:

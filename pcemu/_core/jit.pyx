@@ -360,6 +360,20 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
     return not j.failed
 
 
+cdef inline void lead(u8* head, u8* to) noexcept nogil:
+    """What was compiled before, whose head this is, goes on elsewhere (both writable): nobody unlinks what jumps to it."""
+    head[0] = 0xE9
+    patch_rw(head + 1, to)
+
+
+cdef void replace_dead(Mach* m, Block* b) noexcept nogil:
+    cdef Block** at = blocks.grave(m, b)
+    cdef Block* dead = at[0]
+    if dead is not NULL and dead.addr == b.addr and dead.mode == b.mode:
+        lead(dead.head - 4, b.entry - m.code_rx + m.code_rw)
+        at[0] = NULL
+
+
 cdef void compile_block(Cpu* c, Block* b, bint lone) noexcept nogil:
     """Compile a unit that begins with b: a loop, else a trace, else b alone; what does not fit either stays with the interpreter."""
     cdef Mach* m = c.m
@@ -406,6 +420,7 @@ cdef void compile_block(Cpu* c, Block* b, bint lone) noexcept nogil:
     m.n_compiled_bytes += j.p - (m.code_rw + m.code_used)
     m.code_used += (j.p - (m.code_rw + m.code_used) + 15) & ~<u64>15
     b.ops[0].fn = h_jit
+    replace_dead(m, b)
     m.compile_ns += <u64>(vtime.host_ns() - t0)
     if UNLIKELY(m.log_code & 2):
         block_made(c, b, c.r[R_PC], 1)
@@ -423,8 +438,7 @@ cdef void count_rest(Cpu* c, Block* b) noexcept nogil:
         compile_block(c, b, 1)
         if b.head - 4 != old:
             b.strays = REST_COUNT       # once is enough
-            old[0] = 0xE9               # what was compiled before leads to it
-            patch_rw(old + 1, b.head - 4)
+            lead(old, b.head - 4)
     b.count = now                       # (no longer executions: it is compiled)
 
 

@@ -208,7 +208,7 @@ cdef inline bint alone(Cpu* c, Op* op, u64 addr, int size) noexcept nogil:
     """The op changes what is running: it is to run alone; if that is its own block, to begin a block next time, which goes on. False."""
     cdef Block* b = c.cur
     cdef u64 at = b.addr + op.pcoff
-    if b.addr < addr + size and addr < b.addr + b.nbytes:
+    if b.addr < addr + size and addr < b.addr + b.nbytes and c.lock is NULL:     # (the passes of a lockstep run end at the same op)
         blocks.split(c.m, at)[0] = at
     c.exit = EXIT_SINGLE
     return 0

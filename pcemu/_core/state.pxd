@@ -627,3 +627,4 @@ cdef struct Mach:
     u32 code_pages      # the first of the list of pages that have held blocks: as PageInfo.next
     u32 n_code_pages
     u64[64] splits      # places (hashed) of instructions that stored into their own blocks: blocks end before them
+    Block* graves[1024]  # compiled blocks that have died, by slots of addr and mode: what jumps to them is led on (blocks.grave)

@@ -257,3 +257,23 @@ def test_random_stores_into_random_functions(snippet: Any, seed: int) -> None:
             lines.append(f"xor byte ptr [{hole:#x}], dl")
         lines.append(f"call {rng.choice(starts):#x}")
     both(snippet, f"mov ecx, 25; 1: {'; '.join(lines)}; dec ecx; jnz 1b; hlt; .org {FUNCTION - CODE:#x}; {'; '.join(body)}")
+
+
+@pytest.mark.parametrize("function", [FUNCTION, CODE + 0x200])
+def test_jumps_to_code_that_was_stored_to_lead_to_what_is_there_now(snippet: Any, function: int) -> None:
+    """A function is patched twice in two thousand calls, in another page and in the caller's own."""
+    text = f"""
+        mov ecx, 2000
+    1:  call {function:#x}
+        cmp ecx, 1900; je 2f; cmp ecx, 1000; je 2f
+        dec ecx; jnz 1b
+        hlt
+    2:  mov [{function + 1:#x}], ecx; dec ecx; jmp 1b
+        .org {function - CODE:#x}
+        .byte 5; .long 5; .byte 0x81, 0xc2; .long 7; ret
+        """
+    code = snippet.assemble(text)
+    plain, compiled = (Result(snippet, code, heat, False, {}) for heat in (0, 12))
+    assert compiled.state == plain.state
+    assert compiled.stats["left_dropped"] < 50
+    assert compiled.stats["compiled_retired"] > 0.9 * compiled.state["icount"]
