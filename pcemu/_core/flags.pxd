@@ -23,5 +23,6 @@ cdef void write_flags(J* j, int node) noexcept nogil
 cdef void sync(J* j) noexcept nogil
 cdef void home(J* j) noexcept nogil
 cdef void detach(J* j) noexcept nogil
+cdef void spare(J* j) noexcept nogil
 cdef void will_write(J* j, int g, u32 defs) noexcept nogil
 cdef void want(J* j, u32 cc) noexcept nogil

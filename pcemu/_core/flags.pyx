@@ -333,7 +333,9 @@ cdef void sync(J* j) noexcept nogil:
     if n.type == N_ROT:
         set_env(j, 0)
         return
-    if n.type == N_INC or n.src.t == L_SHIFT or n.src.t == L_FLOW:
+    if n.type == N_INC:                 # the carry is in cc_src now, where that of the node before may have hung on it
+        set_node(j, N_TRIPLE, n.kind, n.size, n.res, loc_env(), CUR_DEAD, 0)
+    elif n.src.t == L_SHIFT or n.src.t == L_FLOW:
         j.in_host = 0
     elif n.type != N_TRIPLE:
         j.in_host = 1
@@ -380,6 +382,35 @@ cdef void detach(J* j) noexcept nogil:
     keep(j, n.size, &n.res, AT_CC_RES)
     keep(j, n.size, &n.src, AT_CC_SRC)
     set_node(j, n.type, n.kind, n.size, n.res, n.src, CUR_DEAD, j.in_host)
+
+
+cdef void spare(J* j) noexcept nogil:
+    """Before an op whose code out of line may write Cpu.cc_* and come back: what the flags before an INC, DEC or rotation hang on
+    is not to be there alone. (For all others that code writes what is there, or what is not looked at.)"""
+    cdef Node n, p
+    cdef int host = j.in_host, lo = j.host_lo
+    if j.cur < 0 or j.synced:
+        return
+    n = j.nodes[j.cur]
+    if n.type != N_INC and n.type != N_ROT or n.prior < 0:
+        return
+    p = j.nodes[n.prior]
+    if p.type == N_INC or p.type == N_ROT or p.src.t == L_SHIFT or p.src.t == L_FLOW:
+        home(j)
+        return
+    if p.src.t != L_ENV and p.res.t != L_ENV:
+        return
+    if p.src.t == L_ENV:
+        ld_env(j, 3, H_T, AT_CC_SRC)
+        st_env(j, 3, H_T, saved_at(AT_CC_SRC))
+        p.src = loc_saved()
+    if p.res.t == L_ENV:
+        ld_env(j, 3, H_T, AT_CC_RES)
+        st_env(j, 3, H_T, saved_at(AT_CC_RES))
+        p.res = loc_saved()
+    set_node(j, p.type, p.kind, p.size, p.res, p.src, CUR_DEAD, host)
+    set_node(j, n.type, n.kind, n.size, n.res, n.src, j.cur, host)
+    j.host_lo = lo
 
 
 cdef void will_write(J* j, int g, u32 defs) noexcept nogil:

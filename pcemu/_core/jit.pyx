@@ -327,6 +327,8 @@ cdef bint write_unit(J* j, u8** entry, u8** head, u8** body) noexcept nogil:
             if j.xsize > X_ROOM - 1024:
                 j.x87.lost = 1
             j.held = -1
+        if not op.props & OP_END and may_leave(j, op, r):
+            spare(j)
         j.held_now = j.held
         j.held = j.held_after = -1
         if UNLIKELY(j.c.m.inject) and j.c.m.inject == r.cls:

@@ -138,3 +138,27 @@ def test_the_environment_switches_it_off(snippet: Any, monkeypatch: pytest.Monke
     assert not cpu.enable_jit(heat=1) and not cpu.lockstep()
     assert cpu.run(10_000) == "halted"
     assert not cpu.stats()["compiled"]
+
+
+@pytest.mark.parametrize("first", ["cmp edx, [ebx]", "sub edx, [ebx]", "cmp [ebx], ebp", "add edx, [ebx+4]", "test [ebx], edx"])
+@pytest.mark.parametrize("then", ["inc eax", "dec eax", "rol eax, 3", "ror al, 1"])
+@pytest.mark.parametrize("last", ["adc ebp, 3", "setb cl; add ebp, ecx", "pushfd; pop esi; add ebp, esi", "sets cl; add ebp, ecx",
+                                  "jae 2f; add ebp, 7; 2:"])
+def test_flags_that_are_left_alone_over_a_load_by_the_handler(snippet: Any, first: str, then: str, last: str) -> None:
+    """INC leaves CF, a rotation all but CF and OF, of a comparison with memory; then a load finds each of its pages for the first
+    time, which is the handler's, before the flags are asked for."""
+    code = snippet.assemble("mov dword ptr [ebx], 5; mov dword ptr [ebx+4], -1; mov edi, 0x4000; 1: mov edx, 1; "
+                            f"{first}; {then}; mov esi, [edi]; mov ecx, 0; {last}; rol ebp, 1; "
+                            "add edi, 0x1000; cmp edi, 0xf000; jb 1b")
+    plain, _ = run(snippet, code, 0)
+    compiled, stats = run(snippet, code, 2)
+    assert compiled == plain
+    assert stats["compiled"]
+
+
+@pytest.mark.parametrize("first", ["cmp dx, [bx]", "sub dx, [bx]", "cmp [bx], si", "cmp dx, si"])
+@pytest.mark.parametrize("last", ["jae 2f", "jb 2f", "jbe 2f", "js 2f", "jl 2f"])
+def test_a_carry_over_inc_where_a_branch_has_to_be_looked_at(snippet: Any, first: str, last: str) -> None:
+    """In 16-bit code flags are home before a branch out of the unit: the carry was looked for where INC's stood by then."""
+    text = f"mov word ptr [bx], 5; mov si, 7; mov dx, 3; {first}; inc ax; {last}; mov cl, 9; 2:"
+    assert real_mode(snippet, text, 1)[0] == real_mode(snippet, text, 0)[0]
