@@ -36,7 +36,7 @@ SAME = (
     "info balloon", "info block", "info block-jobs", "info blockstats", "info dump", "info history",
     "info hotpluggable-cpus", "info iothreads", "info kvm", "info mem", "info memory-devices", "info memory_size_summary",
     "info name", "info network", "info numa", "info status", "info tlb", "info usernet", "info uuid", "info virtio",
-    "p 0x10+3", "p $eip", "p /c 65", "p /d -1", "sum 0 1024", "x /4xw 0xfffffff0",
+    "p /x 0x10+3", "p /x $eip", "p /c 65", "p /d -1", "sum 0 1024", "x /4xw 0xfffffff0",
     "xp /4xw 0xf0000", "xp /2xg 0", "xp /3dh 0xf0000", "x/4xw 0", "gva2gpa 5", "x /4xw", "foo", "info foo", "p 1+", "info irq x",
     "i /b 0x80", "gpa2hva 0xfee00000", "gpa2hva 0x900000000", "ringbuf_read c0 10", "info lapic 7",
     "info snapshots", "announce_self", "announce_self nic0 x", "qom-list", "drive_del nope", "drive_del n0", "gpa2hpa 0xfee00000",
