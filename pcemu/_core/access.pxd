@@ -61,9 +61,9 @@ cdef inline u64 next_pc(Cpu* c, Op* op) noexcept nogil:
 
 cdef inline void toil(Cpu* c, u64 n) noexcept nogil:
     """Work that an instruction stands for beyond itself: when much has come together the engine looks at the outside world,
-    whatever is left of the quantum. (Not between two passes that are compared: what is compiled does not count its own.)"""
+    whatever is left of the quantum. (Not in lockstep: all passes of a run must end for the same reasons.)"""
     c.toil += n
-    if UNLIKELY(c.toil >= MUCH_TOIL and c.lock_pass == LOCK_OFF):
+    if UNLIKELY(c.toil >= MUCH_TOIL and c.lock is NULL):
         c.leave_req = 1
 
 

@@ -235,6 +235,15 @@ cdef bint compare(Cpu* c) noexcept nogil:
         undo(c)
         n_again = n_code + ((<Cpu*>k.first).exit == EXIT_FAULT or (<Cpu*>k.first).exit == EXIT_SINGLE)
         n_hand = one_pass(c, LOCK_HANDLERS, n_again, 1, &hard)
+        if n_hand == n_code + 1 and (<Cpu*>k.first).exit == EXIT_SINGLE and c.exit == EXIT_PC:
+            # A store into the running unit. Where the block is not compiled (any more), handlers make it at once.
+            undo(c)
+            if n_code == 0:
+                k.stuck = 1
+                c.exit = EXIT_PC
+                return 1
+            n_hand = one_pass(c, LOCK_HANDLERS, n_code, 1, &hard)
+            (<Cpu*>k.first).exit = c.exit
     if n_hand != n_code or k.overflow or registers_differ(c) or page_that_differs(c) >= 0:
         k.n_hand = n_hand
         k.n_code = n_code

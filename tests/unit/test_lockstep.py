@@ -80,3 +80,10 @@ def test_finds_a_mistake_of_every_class(name: str, code: dict[str, bytes]) -> No
     assert facts["registers"] or facts["memory"]
     report = describe(facts)
     assert "handlers" in report and "guest:" in report and "host:" in report
+
+
+def test_a_store_into_its_own_unit() -> None:
+    """Of a block that is compiled with the one that stores: by handlers it runs alone, or not, while nothing is compiled."""
+    _, cpu = _machine(snippet.assemble("1: inc dword ptr [2f + 1]; nop; jmp 2f; 2: mov eax, 5; jmp 1b"))
+    assert cpu.run(500_000) == "budget"
+    assert cpu.stats()["lockstep_compared"] > 250_000
