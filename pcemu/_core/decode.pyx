@@ -267,7 +267,7 @@ cdef inline int scan_vex(Scan* s, Op* op) noexcept nogil:
     cdef u32 b
     s.vex = 1
     if s.have_rex or s.osz66 or s.flags:
-        return stub(op, h_ud, s.i)
+        return stub(op, h_ud, s.i + 1)          # (with the byte that told VEX from LES and LDS)
     if s.i + (2 if s.opc == 0xC4 else 1) >= s.limit:
         return ran_out(s, op)
     b = s.p[s.i]
@@ -320,13 +320,15 @@ cdef inline int scan_opcode(Scan* s, Op* op) noexcept nogil:
 
 
 cdef inline int find_row(Cpu* c, Scan* s, Op* op) noexcept nogil:
-    """The table's row, where need be by mandatory prefix and ModRM, which stays unread; of a processor that has it."""
+    """The table's row, where need be by mandatory prefix and ModRM, which stays unread; of a processor that has it. What has been
+    looked at is part of what is no instruction: it may become one when that byte changes."""
     cdef u32 rid = isa_first[s.x64][s.map][s.opc]
-    cdef u32 sub, n
+    cdef u32 sub, n, looked = 0
     if rid & 0x8000:
         sub = rid & 0x7FFF
         if s.i < s.limit:
             s.modrm = s.p[s.i]
+            looked = 1
         else:
             # no more bytes: fine where prefixes alone decide (NOP and PAUSE have no ModRM)
             n = isa_sub[sub][s.pclass * 16]
@@ -344,11 +346,11 @@ cdef inline int find_row(Cpu* c, Scan* s, Op* op) noexcept nogil:
             if isa_rows[rid].attr & A_NP:
                 rid = 0
     if rid == 0:
-        return stub(op, h_ud, s.i)
+        return stub(op, h_ud, s.i + looked)
     s.row = &isa_rows[rid]
     op.kind = <u16>rid
     if s.row.feat and not has_feat(c, s.row.feat - 1):
-        return stub(op, h_ud, s.i)
+        return stub(op, h_ud, s.i + looked)
     return 0
 
 

@@ -431,9 +431,10 @@ cdef bint e_div(J* j, Op* op, EmitRow r) noexcept nogil:
 cdef bint e_cmpxchg(J* j, Op* op, EmitRow r) noexcept nogil:
     cdef int sz = r.size
     cdef u32 need = j.live[j.i]
-    cdef int s = HR[op.reg]
+    cdef int s
     if sz < 2 or not plain(j):
         return 0
+    s = HR[op.reg]
     mem(j, 1 << sz, 1)
     j.host_lo = j.op_stub
     if need:

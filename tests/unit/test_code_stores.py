@@ -277,3 +277,17 @@ def test_jumps_to_code_that_was_stored_to_lead_to_what_is_there_now(snippet: Any
     assert compiled.state == plain.state
     assert compiled.stats["left_dropped"] < 50
     assert compiled.stats["compiled_retired"] > 0.9 * compiled.state["icount"]
+
+
+@pytest.mark.parametrize(("bad", "good"), [("ff ff", "ff f7"), ("66 0f c7 c8", "66 0f c7 f0"), ("66 c4 c3", "66 c4 03")],
+                         ids=["push", "rdrand", "les"])
+def test_what_was_no_instruction_becomes_one(snippet: Any, bad: str, good: str) -> None:
+    """By a change of the byte that said so: the ModRM byte behind an opcode, the one that tells VEX from LES."""
+    end = CODE + len(bytes.fromhex(good))
+    memory, cpu = snippet.make(bytes.fromhex(bad) + b"\xf4", "max")
+    for code in (bad, good) * 3:
+        memory.write(end - 1, bytes.fromhex(code)[-1:])
+        cpu.set("eip", CODE)
+        cpu.halted = False
+        assert cpu.run(10) == "halted"
+        assert cpu.get("eip") == end + 1 if code == good else cpu.get("eip") < CODE
