@@ -133,9 +133,9 @@ cdef void switch_pcid(Cpu* c, u64 old, u64 new, bint keep) noexcept nogil:
                 kernel = 1
     tlb.flush_cw(c)
     tlb.flush_l2(c, 0)
-    if user:                                        # before code comes back: what runs next is looked up anew
+    if user or c.lost[tlb.LOST_USER].local:         # before code comes back: what runs next is looked up anew
         tlb.bump_user(c)
-    if kernel:
+    if kernel or c.lost[tlb.LOST_KERNEL].local:
         tlb.bump_kernel(c)
     space = find(c, new)
     if space is not NULL:

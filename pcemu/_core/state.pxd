@@ -380,6 +380,11 @@ cdef enum:
     TRANSLATING = 64        # ... or as many a translated instruction,
     KILLING = 1024          # ... a store to translated code
 
+cdef struct Lost:           # pages that the jump cache may still hold and the execute TLB does not (tlb.put_code)
+    u64 filter[16]          # a bit for the hash of each
+    u32 any
+    u32 local               # one that is not global
+
 cdef struct Cpu:
     u64 r[18]
     # lazy flags
@@ -547,6 +552,7 @@ cdef struct Cpu:
     Tlb tr[3]
     Tlb tw[3]
     Tlb tx[3]           # slots by tx_slot(): code 16 MiB apart does not collide
+    Lost lost[2]        # pages of code that others have taken the slots of: of CPL 3, and of the other levels
     u64 n_l2_hit
     u32 l2_gens[2]      # of entries that are not global, and of those that are
     L2Entry l2[3][8192]

@@ -12,8 +12,9 @@ cdef enum:              # what compiled code asks for where the first level fail
 cdef u8* refill(Cpu* c, u64 va, u64 bytes) noexcept nogil
 cdef void init_tlbs(Cpu* c) noexcept nogil
 cdef void fill(Cpu* c, u32 mmu, u64 va, u8* host_page, Walk* w, int acc) noexcept nogil
-# Enter a page of code, in a way that keeps the invariant that a page in the jump cache is in the execute TLB: so INVLPG and
-# flushes know what the jump cache may hold.
+# Enter a page of code, in a way that keeps the invariant that a page in the jump cache is in the execute TLB or among the Lost:
+# so INVLPG and flushes know what the jump cache may hold. (To empty the jump cache for a page whose slot another one takes would
+# be far too dear where two pages take turns.)
 cdef void put_code(Cpu* c, u32 mmu, u64 page, u8* host_page, bint global_) noexcept nogil
 cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil
 cdef void flush_l2(Cpu* c, bint globals_too) noexcept nogil
@@ -24,6 +25,11 @@ cdef void protect_code(Cpu* c, u64 ram_page) noexcept nogil         # drop write
 cdef void bump_user(Cpu* c) noexcept nogil       # forget the jump cache's entries of CPL 3
 cdef void bump_kernel(Cpu* c) noexcept nogil     # ... of the other levels
 cdef void bump_jc(Cpu* c) noexcept nogil         # ... all
+
+
+cdef enum:              # Cpu.lost
+    LOST_USER = 0
+    LOST_KERNEL = 1
 
 
 cdef inline u64 no_tag(u64 slot) noexcept nogil:

@@ -67,13 +67,39 @@ cdef u32 new_gen(Cpu* c) noexcept nogil:
     return c.jc_gen
 
 
+cdef inline u32 lost_bit(u64 page) noexcept nogil:
+    return <u32>((page >> 12) * <u64>0x9E3779B97F4A7C15 >> 54)
+
+
+cdef inline void lose(Lost* x, u64 page, bint global_) noexcept nogil:
+    """The page leaves the execute TLB and not the jump cache."""
+    cdef u32 h = lost_bit(page)
+    x.filter[h >> 6] |= <u64>1 << (h & 63)
+    x.any = 1
+    if not global_:
+        x.local = 1
+
+
+cdef inline bint is_lost(Lost* x, u64 va, u64 size) noexcept nogil:
+    """Has one of the pages of [va, va + size) been lost? (Perhaps.)"""
+    cdef u32 h = lost_bit(va)
+    return x.any and (size != 4096 or x.filter[h >> 6] >> (h & 63) & 1)
+
+
+cdef inline void find_again(Lost* x) noexcept nogil:
+    if x.any:
+        memset(x, 0, sizeof(Lost))
+
+
 cdef void bump_user(Cpu* c) noexcept nogil:
     """Forget the jump-cache entries of CPL 3."""
+    find_again(&c.lost[LOST_USER])
     c.jc_user = new_gen(c)
     set_jckey(c)
 
 
 cdef void bump_kernel(Cpu* c) noexcept nogil:
+    find_again(&c.lost[LOST_KERNEL])
     c.jc_kernel = new_gen(c)
     set_jckey(c)
 
@@ -129,9 +155,9 @@ cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil:
         c.tlb_gen += 1
         c.large_pages = 0
         memset(c.large_bloom, 0, sizeof(c.large_bloom))
-    if user or globals_too:
+    if user or globals_too or c.lost[LOST_USER].local:
         bump_user(c)
-    if kernel or globals_too:
+    if kernel or globals_too or c.lost[LOST_KERNEL].local:
         bump_kernel(c)
     c.n_flush += 1
     end_run(c)
@@ -184,6 +210,10 @@ cdef void invlpg(Cpu* c, u64 va) noexcept nogil:
                 bump_user(c)
             else:
                 bump_kernel(c)
+    if is_lost(&c.lost[LOST_USER], va, size):
+        bump_user(c)
+    if is_lost(&c.lost[LOST_KERNEL], va, size):
+        bump_kernel(c)
     flush_cw(c)
     end_run(c)
 
@@ -192,10 +222,7 @@ cdef void put_code(Cpu* c, u32 mmu, u64 page, u8* host_page, bint global_) noexc
     cdef u32 s = tx_slot(page)
     cdef Tlb* t = &c.tx[mmu]
     if t.e[s].tag != no_tag(s) and t.e[s].tag != page:
-        if mmu == MMU_USER:
-            bump_user(c)
-        else:
-            bump_kernel(c)
+        lose(&c.lost[LOST_USER if mmu == MMU_USER else LOST_KERNEL], t.e[s].tag, (t.state[s] & TS_GLOBAL) != 0)
     put(t, s, page, host_page, global_)
 
 

@@ -281,3 +281,21 @@ def test_a_page_that_was_stored_to_may_be_read(kind: str, tmp_path: Path) -> Non
     end = both(tmp_path, f"mov ebx, 0x300000; mov ecx, 40; 1: mov dword ptr [{entry:#x}], 0x300003; invlpg [ebx]; mov [ebx], ecx;"
                f"mov dword ptr [{entry:#x}], 0; jmp 2f; 2: mov edx, [ebx]; add esi, edx; mov [ebx+8], esi; dec ecx; jnz 1b", kind)
     assert end["esi"] == 40 * 41 // 2
+
+
+def test_a_page_of_code_that_has_lost_its_slot_can_be_taken_away(tmp_path: Path) -> None:
+    """Two pages that take turns in a slot of the execute TLB; INVLPG of the one that is not there is heard all the same."""
+    one, other = 0x200000, 0x1201000                        # see tlb.tx_slot()
+    entry = TABLES + 0x8000 + (one >> 12) * 4
+
+    def prepare(guest: Guest) -> None:
+        guest.memory.st(TABLES + 4 * (other >> 22), 4, TABLES + 0xC000 | PRESENT | WRITABLE)
+        guest.memory.st(TABLES + 0xC000 + (other >> 12 & 1023) * 4, 4, 0x302000 | PRESENT | WRITABLE)
+        guest.memory.st(entry, 4, 0x300000 | PRESENT | WRITABLE)
+        for frame, code in ((0x300000, "83c601c3"), (0x301000, "83c664c3"), (0x302000, "83c701c3")):
+            guest.memory.write(frame, bytes.fromhex(code))       # add esi, 1 or 100; add edi, 1; ret
+
+    end = both(tmp_path, f"xor esi, esi; xor edi, edi; mov ebp, 60; 1: mov eax, {one:#x}; call eax; mov eax, {other:#x};"
+               f"call eax; cmp ebp, 30; jne 2f; mov dword ptr [{entry:#x}], 0x301003; invlpg [{one:#x}]; 2: dec ebp; jnz 1b",
+               "4k", prepare)
+    assert end["esi"] == 31 + 29 * 100 and end["edi"] == 60
