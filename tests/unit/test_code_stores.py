@@ -3,24 +3,12 @@ and what they change is what runs next. The interpreter is the judge."""
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
-SNIPPET = Path(__file__).resolve().parents[2] / "docs" / "examples" / "snippet.py"
 CODE, FUNCTION, PATCHER = 0x1000, 0x5100, 0x7000  # (0x1000, 0x2000: the snippet's code and data)
-
-
-@pytest.fixture(scope="module")
-def snippet() -> Any:
-    spec = importlib.util.spec_from_file_location("snippet", SNIPPET)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Result:
