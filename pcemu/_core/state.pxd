@@ -507,7 +507,7 @@ cdef struct Cpu:
     u64 rng
     Mach* m
     void* pyobj         # the owning Python object (borrowed)
-    void* io            # IoSpace (borrowed)
+    void* io            # latch.PortTable of the IoSpace (borrowed)
     u32 in_insn         # 1 while an instruction runs: the count includes it already
     u32 id
     u32 halted

@@ -38,7 +38,7 @@ cdef inline u64 no_tag(u64 slot) noexcept nogil:
 
 
 cdef inline u32 tx_slot(u64 va) noexcept nogil:
-    """Slot of the execute arrays: folded, since two pages of code that took turns in one would empty the jump cache each time."""
+    """Slot of the execute arrays: folded, since the text and the modules of a kernel, and programs, lie powers of two apart."""
     cdef u64 page = va >> 12
     return (page ^ page >> TLB_BITS ^ page >> 2 * TLB_BITS) & TLB_MASK
 

@@ -140,7 +140,7 @@ cdef void empty_write_tlb(Cpu* c) noexcept nogil:
 
 cdef void flush_tlb(Cpu* c, bint globals_too) noexcept nogil:
     """Forget translations. Those of global pages stay, and so do the jump-cache entries for code in them: a page in the jump
-    cache is in the execute TLB, so a privilege level that loses no page there loses no entry here."""
+    cache is in the execute TLB or among the lost, so a privilege level that loses no page there loses no entry here."""
     cdef int i
     cdef bint user, kernel
     flush_cw(c)
